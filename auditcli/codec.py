@@ -1,0 +1,227 @@
+"""Values as images hold them: JSON that gives back, bit for bit, what the database stored.
+
+A JSON null, boolean, number or string stands for itself. What JSON can't hold is an object with one key, a tag:
+
+    {"$hex": "00ff"}          bytes
+    {"$text": "c328"}         text that is not valid UTF-8, as its bytes
+    {"$float": "NaN"}         NaN, Infinity and -Infinity
+    {"$decimal": "1.10"}      an exact number with its scale
+    {"$same": true}           in `after` only: the value that `before` has (long values that an UPDATE left alone)
+
+A database's own types are added as further tags with `register_tag`; `VECTORS` are what each encoder has to pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from auditcli.model import Image, JsonValue
+
+SAME: JsonValue = {"$same": True}
+SAME_OVER = 2048
+"""A value whose JSON is longer than this (in characters) is not written twice by an UPDATE that left it alone."""
+
+ROW_ID_LIMIT = 255
+"""The longest look-up key, in characters; longer ones stand as their hash."""
+
+_PLAIN = frozenset({type(None), bool, int, str})
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenText:
+    """Text in a database that is not valid UTF-8; SQLite stores such text as it comes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """How values of one Python type stand in JSON under `$name`."""
+
+    name: str
+    type: type
+    dump: Callable[[Any], JsonValue]
+    load: Callable[[Any], Any]
+
+
+_TAGS_BY_TYPE: dict[type, Tag] = {}
+_TAGS_BY_NAME: dict[str, Tag] = {}
+
+
+def register_tag(tag: Tag) -> None:
+    """Teach the codec a further type."""
+    _TAGS_BY_TYPE[tag.type] = tag
+    _TAGS_BY_NAME["$" + tag.name] = tag
+
+
+for _tag in (
+    Tag("hex", bytes, bytes.hex, bytes.fromhex),
+    Tag("text", BrokenText, lambda text: text.data.hex(), lambda text: BrokenText(bytes.fromhex(text))),
+    Tag("decimal", Decimal, str, Decimal),
+):
+    register_tag(_tag)
+
+
+def encode(value: object) -> JsonValue:
+    """A stored value as JSON; raises TypeError for a type without a tag."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value  # type: ignore[return-value]  # the set says so
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": _float_name(value)}
+    tag = _TAGS_BY_TYPE.get(kind)
+    if tag is None:
+        raise TypeError(f"no image form for a value of type {kind.__name__}")
+    return {"$" + tag.name: tag.dump(value)}
+
+
+def decode(value: JsonValue) -> Any:
+    """The stored value that `encode` was given; raises ValueError for an unknown tag."""
+    if not isinstance(value, dict):
+        return value
+    ((name, content),) = value.items()
+    if name == "$float":
+        return float(str(content))
+    tag = _TAGS_BY_NAME.get(name)
+    if tag is None:
+        raise ValueError(f"unknown value tag {name!r}")
+    return tag.load(content)
+
+
+def same(left: JsonValue, right: JsonValue) -> bool:
+    """Whether two image values are the same stored value: 1, 1.0, True and "1" are four different ones."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, float) and isinstance(right, float):
+        return struct.pack("d", left) == struct.pack("d", right)
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+def same_image(left: Image | None, right: Image | None) -> bool:
+    """Whether two images hold the same columns with the same values."""
+    if left is None or right is None:
+        return left is right
+    return left.keys() == right.keys() and all(same(left[column], right[column]) for column in left)
+
+
+def differing_columns(left: Image | None, right: Image | None) -> tuple[str, ...]:
+    """The columns whose values differ, in the images' order; all of them where a row is missing."""
+    if left is None or right is None:
+        return tuple(left or right or ())
+    columns = [*left, *(column for column in right if column not in left)]
+    return tuple(
+        column
+        for column in columns
+        if column not in left or column not in right or not same(left[column], right[column])
+    )
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def dump(value: JsonValue | Image) -> str:
+    """JSON text without spaces, as the log holds it."""
+    return _encoder.encode(value)
+
+
+def load_images(before: str | None, after: str | None) -> tuple[Image | None, Image | None]:
+    """Both images of a record from their texts, each `$same` replaced by the value it stands for."""
+    old = json.loads(before) if before is not None else None
+    new = json.loads(after) if after is not None else None
+    if old is not None and new is not None and after is not None and '"$same"' in after:
+        new = {column: old.get(column) if value == SAME else value for column, value in new.items()}
+    return old, new
+
+
+def without_repeats(before: Image, after: Image) -> Image:
+    """`after` with every long value that `before` has as well written as `$same`."""
+    return {
+        column: SAME
+        if value is not None
+        and column in before
+        and isinstance(value, str | dict | list)
+        and same(before[column], value)
+        and len(dump(value)) > SAME_OVER
+        else value
+        for column, value in after.items()
+    }
+
+
+def row_id(values: Sequence[JsonValue]) -> str:
+    """The look-up key of a row: its primary key's canonical text, a JSON array for a composite key.
+
+    One text column stands for itself. What is longer than `ROW_ID_LIMIT` becomes `sha256:` and the digest.
+    """
+    single = values[0] if len(values) == 1 else list(values)
+    text = single if isinstance(single, str) else dump(single)
+    if len(text) <= ROW_ID_LIMIT:
+        return text
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def row_id_of(image: Image, primary_key: Sequence[str]) -> str | None:
+    """The look-up key that an image's own values give; None without a key."""
+    if not primary_key or any(column not in image for column in primary_key):
+        return None
+    return row_id([image[column] for column in primary_key])
+
+
+def image_text(columns: Sequence[str], values: Sequence[object]) -> str:
+    """An image as text from a row as the driver returned it."""
+    return _encoder.encode(
+        {
+            column: value if type(value) in _PLAIN else encode(value)
+            for column, value in zip(columns, values, strict=True)
+        }
+    )
+
+
+def decode_image(image: Image) -> Mapping[str, Any]:
+    """All stored values of an image."""
+    return {column: decode(value) for column, value in image.items()}
+
+
+def _float_name(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+VECTORS: tuple[tuple[str, object, str], ...] = (
+    ("null", None, "null"),
+    ("zero", 0, "0"),
+    ("largest 64-bit integer", 2**63 - 1, "9223372036854775807"),
+    ("smallest 64-bit integer", -(2**63), "-9223372036854775808"),
+    ("integer beyond doubles", 2**53 + 1, "9007199254740993"),
+    ("integer beyond 64 bits", 2**80, "1208925819614629174706176"),
+    ("true", True, "true"),
+    ("real one", 1.0, "1.0"),
+    ("a tenth", 0.1, "0.1"),
+    ("seventeen digits", 0.1 + 0.2, "0.30000000000000004"),
+    ("negative zero", -0.0, "-0.0"),
+    ("smallest double", 5e-324, "5e-324"),
+    ("largest double", 1.7976931348623157e308, "1.7976931348623157e+308"),
+    ("infinity", math.inf, '{"$float":"Infinity"}'),
+    ("minus infinity", -math.inf, '{"$float":"-Infinity"}'),
+    ("empty text", "", '""'),
+    ("text that looks like a number", "1", '"1"'),
+    ("text that looks like a tag", '{"$hex": "00"}', '"{\\"$hex\\": \\"00\\"}"'),
+    ("text with NUL", "a\0b", '"a\\u0000b"'),
+    ("text with emoji", "caf\u00e9 \U0001f3b5", '"caf\u00e9 \U0001f3b5"'),
+    ("JSON null as text", "null", '"null"'),
+    ("broken text", BrokenText(b"\xc3\x28"), '{"$text":"c328"}'),
+    ("no bytes", b"", '{"$hex":""}'),
+    ("bytes", b"\x00\xff", '{"$hex":"00ff"}'),
+    ("decimal with its scale", Decimal("1.10"), '{"$decimal":"1.10"}'),
+    ("decimal beyond doubles", Decimal("12345678901234567890.123"), '{"$decimal":"12345678901234567890.123"}'),
+)
+"""Name, stored value, JSON text: every encoder of a value, in Python or SQL, gives this text or one that reads equal."""

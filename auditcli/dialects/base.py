@@ -1,0 +1,143 @@
+"""The interface of a database: what the general code asks instead of asking for its name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from auditcli import codec
+from auditcli.model import JsonValue, TableName
+from auditcli.shape import TableShape
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of SQL and the driver's values for its marks, in order."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+class Dialect(ABC):
+    """Facts and SQL text of one database; executes nothing.
+
+    SQL made here is for the driver as it is (`exec_driver_sql`): its marks are the driver's own.
+    """
+
+    name: ClassVar[str]
+    """SQLAlchemy's name of the database."""
+
+    log_ids_follow_commits: ClassVar[bool] = False
+    """Whether the order of log ids is the order of commits (one writer at a time)."""
+
+    locks_whole_database: ClassVar[bool] = False
+    """Whether a writer excludes every other writer, so that rows need no lock of their own."""
+
+    savepoint_needs_begin: ClassVar[bool] = False
+    """Whether the driver would commit at the release of a savepoint that no BEGIN precedes."""
+
+    most_marks: ClassVar[int] = 500
+    """How many values one statement takes at the most, for lists of keys."""
+
+    change_counter_sql: ClassVar[str | None] = None
+    """A cheap query whose one value changes when another connection has committed, where the database has one."""
+
+    begin_write_sql: ClassVar[str | None] = None
+    """Takes the right to write at the start of a transaction, where that needs a statement of its own."""
+
+    defer_constraints_sql: ClassVar[str | None] = None
+    """Puts foreign keys off to the end of the running transaction."""
+
+    enforce_foreign_keys_sql: ClassVar[str | None] = None
+    """Makes a new connection enforce foreign keys, where the database does not by itself."""
+
+    def quote(self, name: str) -> str:
+        """A name as SQL spells it."""
+        return '"' + name.replace('"', '""') + '"'
+
+    def mark(self, position: int) -> str:
+        """The driver's mark for the value at a position, counted from 0."""
+        return "?"
+
+    def marks(self, count: int, start: int = 0) -> str:
+        """Marks for a list of values."""
+        return ", ".join(self.mark(start + position) for position in range(count))
+
+    def table_sql(self, table: TableName) -> str:
+        """A table's full name in SQL."""
+        return ".".join(self.quote(part) for part in (table.schema, table.name) if part is not None)
+
+    @abstractmethod
+    def lock_sql(self, log_table: TableName) -> str | None:
+        """A write that changes nothing but takes the write lock; None where rows are locked one by one."""
+
+    @abstractmethod
+    def in_transaction(self, driver_connection: Any) -> bool:
+        """Whether the driver really has a transaction open: without one, a log could not be atomic."""
+
+    @abstractmethod
+    def scene_sql(self, meta_table: TableName) -> str:
+        """What a writing transaction has to know, in one round trip, as rows of kind, schema and text.
+
+        `shapes` gives a text that changes with the schema; `setting` a setting by that name, with `schema` as its name;
+        `triggered` a table that has an enabled capture trigger.
+        """
+
+    @abstractmethod
+    def relation_kind_sql(self) -> str:
+        """Whether a name (bound) is a `table`, a `view`, `temporary` or something else; no row where it is nothing."""
+
+    @abstractmethod
+    def shape_queries(self) -> tuple[str, ...]:
+        """The queries whose rows describe every table; `shapes` reads them."""
+
+    @abstractmethod
+    def shapes(self, answers: Sequence[Sequence[Sequence[Any]]]) -> list[TableShape]:
+        """The tables that the answers to `shape_queries` describe."""
+
+    @abstractmethod
+    def locator_sql(self, shape: TableShape) -> list[str]:
+        """Expressions that give a row's locator."""
+
+    @abstractmethod
+    def value_sql(self, shape: TableShape, *, as_bytes: bool = False) -> list[str]:
+        """Expressions that give a row's stored values, one or (`as_bytes`, for text that is broken) two a column."""
+
+    @abstractmethod
+    def values_from_bytes(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        """The stored values from what `value_sql(as_bytes=True)` returned."""
+
+    @abstractmethod
+    def is_broken_text(self, error: BaseException) -> bool:
+        """Whether a read failed on text that is not valid; it is read `as_bytes` then."""
+
+    @abstractmethod
+    def bind(self, value: JsonValue) -> Fragment:
+        """An expression that is exactly the stored value."""
+
+    @abstractmethod
+    def guard(self, column: str, value: JsonValue) -> Fragment:
+        """A condition that holds where the column has exactly that stored value, and nowhere else."""
+
+    @abstractmethod
+    def lock_holder_hint(self) -> str:
+        """How to find out who holds a lock."""
+
+    def image_text(self, shape: TableShape, values: Sequence[Any]) -> str:
+        """The image, as text, of stored values in the table's column order."""
+        return codec.image_text(shape.column_names, values)
+
+    def rows_sql(self, shape: TableShape, condition: str, *, as_bytes: bool = False) -> str:
+        """Reads locator and stored values of the rows that meet a condition."""
+        expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]
+        return f"SELECT {', '.join(expressions)} FROM {self.table_sql(shape.table)} WHERE {condition}"
+
+    def in_list(self, names: Sequence[str], rows: int) -> str:
+        """A condition: the columns are one of so many rows of values."""
+        if len(names) == 1:
+            return f"{names[0]} IN ({self.marks(rows)})"
+        width = len(names)
+        values = ", ".join(f"({self.marks(width, start=row * width)})" for row in range(rows))
+        return f"({', '.join(names)}) IN (VALUES {values})"

@@ -1,0 +1,232 @@
+"""SQLite 3.37 and later: typed per value, one writer at a time."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from auditcli import codec
+from auditcli.dialects.base import Dialect, Fragment
+from auditcli.model import JsonValue, TableName
+from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
+
+CAPTURE_TRIGGER_PREFIX = "auditcli_capture_"
+
+_COLUMNS_SQL = """
+SELECT t.schema, t.name, t.wr, c.name, c.type, c."notnull", c.dflt_value, c.pk, c.hidden, m.sql
+FROM pragma_table_list AS t
+CROSS JOIN pragma_table_xinfo(t.name, t.schema) AS c
+LEFT JOIN main.sqlite_master AS m ON t.schema = 'main' AND m.type = 'table' AND m.name = t.name
+WHERE t.type = 'table' AND t.schema <> 'temp' AND substr(t.name, 1, 7) <> 'sqlite_'
+ORDER BY t.schema, t.name, c.cid"""
+
+_FOREIGN_KEYS_SQL = """
+SELECT t.schema, t.name, f.id, f."table", f."from", f."to", f.on_delete, f.on_update
+FROM pragma_table_list AS t
+CROSS JOIN pragma_foreign_key_list(t.name, t.schema) AS f
+WHERE t.type = 'table' AND t.schema <> 'temp'
+ORDER BY t.schema, t.name, f.id, f.seq"""
+
+_UNIQUE_INDEXES_SQL = """
+SELECT t.schema, t.name, i.name, i.origin, i.partial, x.cid, x.name
+FROM pragma_table_list AS t
+CROSS JOIN pragma_index_list(t.name, t.schema) AS i
+CROSS JOIN pragma_index_xinfo(i.name, t.schema) AS x
+WHERE t.type = 'table' AND t.schema <> 'temp' AND i."unique" AND x.key
+ORDER BY t.schema, t.name, i.name, x.seqno"""
+
+_ROW_ID_NAMES = ("rowid", "_rowid_", "oid")
+_REPLACES = re.compile(r"\bON\s+CONFLICT\s+REPLACE\b", re.IGNORECASE)
+
+
+class SQLite(Dialect):
+    """Facts and SQL text of SQLite."""
+
+    name: ClassVar[str] = "sqlite"
+    log_ids_follow_commits: ClassVar[bool] = True
+    locks_whole_database: ClassVar[bool] = True
+    savepoint_needs_begin: ClassVar[bool] = True
+    change_counter_sql: ClassVar[str | None] = "PRAGMA data_version"
+    begin_write_sql: ClassVar[str | None] = "BEGIN IMMEDIATE"
+    defer_constraints_sql: ClassVar[str | None] = "PRAGMA defer_foreign_keys = ON"
+    enforce_foreign_keys_sql: ClassVar[str | None] = "PRAGMA foreign_keys = ON"
+
+    def lock_sql(self, log_table: TableName) -> str:
+        # A read first would fail with "database is locked" in WAL mode once another connection has written.
+        return f"UPDATE {self.table_sql(log_table)} SET id = id WHERE 0"
+
+    def in_transaction(self, driver_connection: Any) -> bool:
+        return bool(driver_connection.in_transaction)
+
+    def scene_sql(self, meta_table: TableName) -> str:
+        return f"""
+SELECT 'shapes', NULL, CAST(schema_version AS TEXT) FROM pragma_schema_version
+UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE name = 'tracking'
+UNION ALL SELECT 'triggered', NULL, tbl_name FROM main.sqlite_master
+WHERE type = 'trigger' AND substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CAPTURE_TRIGGER_PREFIX}'"""
+
+    def relation_kind_sql(self) -> str:
+        return (
+            "SELECT CASE WHEN schema = 'temp' THEN 'temporary' ELSE type END FROM pragma_table_list "
+            "WHERE name = ? COLLATE NOCASE ORDER BY schema = 'temp' DESC"
+        )
+
+    def shape_queries(self) -> tuple[str, ...]:
+        return (_COLUMNS_SQL, _FOREIGN_KEYS_SQL, _UNIQUE_INDEXES_SQL)
+
+    def shapes(self, answers: Sequence[Sequence[Sequence[Any]]]) -> list[TableShape]:
+        columns, foreign_keys, unique_indexes = (_by_table(rows) for rows in answers)
+        keys = {table: _primary_key(rows) for table, rows in columns.items()}
+        return [
+            _shape(table, rows, foreign_keys.get(table, []), unique_indexes.get(table, []), keys)
+            for table, rows in columns.items()
+        ]
+
+    def locator_sql(self, shape: TableShape) -> list[str]:
+        return [self._column(shape, name) for name in shape.locator]
+
+    def value_sql(self, shape: TableShape, *, as_bytes: bool = False) -> list[str]:
+        columns = [self._column(shape, name) for name in shape.column_names]
+        if not as_bytes:
+            # The sign keeps the driver from converting by declared type (`detect_types`); SQLite ignores it.
+            return [f"+{column}" for column in columns]
+        return [
+            expression
+            for column in columns
+            for expression in (
+                f"typeof({column})",
+                f"CASE typeof({column}) WHEN 'text' THEN CAST({column} AS BLOB) ELSE {column} END",
+            )
+        ]
+
+    def values_from_bytes(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(
+            _text(value) if kind == "text" else value for kind, value in zip(row[::2], row[1::2], strict=True)
+        )
+
+    def is_broken_text(self, error: BaseException) -> bool:
+        return "Could not decode to UTF-8" in str(error)
+
+    def bind(self, value: JsonValue) -> Fragment:
+        stored = codec.decode(value)
+        if isinstance(stored, codec.BrokenText):
+            return Fragment("CAST(? AS TEXT)", (stored.data,))
+        return Fragment("?", (stored,))
+
+    def guard(self, column: str, value: JsonValue) -> Fragment:
+        name = self.quote(column)
+        if value is None:
+            return Fragment(f"{name} IS NULL")
+        bound = self.bind(value)
+        # `=` alone takes 1 for 1.0, and what NOCASE or RTRIM call equal.
+        return Fragment(
+            f"(typeof({name}) = '{_storage_class(value)}' AND {name} = {bound.sql} COLLATE BINARY)", bound.values
+        )
+
+    def lock_holder_hint(self) -> str:
+        return "another connection is writing; SQLite can't tell which: `lsof FILE` lists the programs that have it open"
+
+    def _column(self, shape: TableShape, name: str) -> str:
+        hidden = name in _ROW_ID_NAMES and name not in shape.column_names
+        return f"{self.quote(shape.table.name)}.{name if hidden else self.quote(name)}"
+
+
+def _storage_class(value: JsonValue) -> str:
+    stored = codec.decode(value)
+    if isinstance(stored, bytes):
+        return "blob"
+    if isinstance(stored, str | codec.BrokenText):
+        return "text"
+    return "real" if isinstance(stored, float) else "integer"
+
+
+def _text(data: bytes) -> str | codec.BrokenText:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return codec.BrokenText(data)
+
+
+def _table(schema: str, name: str) -> TableName:
+    return TableName(name, None if schema == "main" else schema)
+
+
+def _by_table(rows: Sequence[Sequence[Any]]) -> dict[TableName, list[Sequence[Any]]]:
+    grouped: dict[TableName, list[Sequence[Any]]] = defaultdict(list)
+    for schema, name, *rest in rows:
+        grouped[_table(schema, name)].append(rest)
+    return grouped
+
+
+def _primary_key(columns: Sequence[Sequence[Any]]) -> tuple[str, ...]:
+    positions = sorted((position, name) for _, name, _, _, _, position, _, _ in columns if position)
+    return tuple(name for _, name in positions)
+
+
+def _shape(
+    table: TableName,
+    columns: Sequence[Sequence[Any]],
+    foreign_keys: Sequence[Sequence[Any]],
+    unique_indexes: Sequence[Sequence[Any]],
+    keys: dict[TableName, tuple[str, ...]],
+) -> TableShape:
+    names = tuple(row[1] for row in columns)
+    without_row_id = bool(columns[0][0])
+    primary_key = keys[table]
+    has_key_index = any(origin == "pk" for _, origin, *_ in unique_indexes)
+    row_id = next((name for name in _ROW_ID_NAMES if name not in {column.lower() for column in names}), None)
+    unique, opaque = _unique_keys(unique_indexes)
+    return TableShape(
+        table=table,
+        columns=tuple(
+            ColumnShape(name, type_, not notnull, hidden in (2, 3), default)
+            for _, name, type_, notnull, default, _, hidden, _ in columns
+        ),
+        primary_key=primary_key,
+        foreign_keys=_foreign_keys(table, foreign_keys, keys),
+        unique_keys=unique,
+        has_opaque_unique_index=opaque,
+        replaces=bool(_REPLACES.search(columns[0][-1] or "")),
+        locator=(row_id,) if row_id and not without_row_id else primary_key,
+        # A primary key without an index of its own is the row id.
+        moved_by=primary_key if without_row_id or row_id is None or not has_key_index else (),
+    )
+
+
+def _unique_keys(rows: Sequence[Sequence[Any]]) -> tuple[tuple[tuple[str, ...], ...], bool]:
+    """The plain unique keys beside the primary key, and whether there are others that names can't describe."""
+    columns: dict[str, list[str | None]] = defaultdict(list)
+    opaque: set[str] = set()
+    for index, origin, partial, column_id, column in rows:
+        if origin == "pk":
+            continue
+        columns[index].append(column)
+        if partial or column_id < 0:
+            opaque.add(index)
+    plain = tuple(tuple(str(name) for name in names) for index, names in columns.items() if index not in opaque)
+    return plain, bool(opaque)
+
+
+def _foreign_keys(
+    table: TableName, rows: Sequence[Sequence[Any]], keys: dict[TableName, tuple[str, ...]]
+) -> tuple[ForeignKeyShape, ...]:
+    grouped: dict[int, list[Sequence[Any]]] = defaultdict(list)
+    for number, *rest in rows:
+        grouped[number].append(rest)
+    found = []
+    for parts in grouped.values():
+        referred_name, _, first_target, on_delete, on_update = parts[0]
+        referred = _same_name(TableName(referred_name, table.schema), keys)
+        targets = keys.get(referred, ()) if first_target is None else tuple(part[2] for part in parts)
+        found.append(
+            ForeignKeyShape(table, tuple(part[1] for part in parts), referred, targets, on_delete, on_update)
+        )
+    return tuple(found)
+
+
+def _same_name(table: TableName, known: dict[TableName, tuple[str, ...]]) -> TableName:
+    """The table as it is spelled where it is defined; references may spell it in another case."""
+    wanted = table.name.lower()
+    return next((name for name in known if name.schema == table.schema and name.name.lower() == wanted), table)

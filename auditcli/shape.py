@@ -1,0 +1,136 @@
+"""The shape of a table as its database describes it: columns, keys and foreign keys as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from auditcli.model import TableName
+
+CHANGES_CHILD = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
+"""Referential actions by which the database itself changes the referencing rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnShape:
+    """One column; `type` is the database's own spelling."""
+
+    name: str
+    type: str
+    nullable: bool = True
+    generated: bool = False
+    default: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKeyShape:
+    """A reference from `columns` of `table` to `referred_columns` of `referred`."""
+
+    table: TableName
+    columns: tuple[str, ...]
+    referred: TableName
+    referred_columns: tuple[str, ...]
+    on_delete: str = "NO ACTION"
+    on_update: str = "NO ACTION"
+
+
+@dataclass(frozen=True)
+class TableShape:
+    """One table.
+
+    `unique_keys` leaves out the primary key. `has_opaque_unique_index` is true where a unique index on an expression
+    or on part of the rows exists. `replaces` is true where the table's own DDL says ON CONFLICT REPLACE.
+    `locator` names what addresses a row physically within a transaction (a row id, else the key), and `moved_by` the
+    columns whose assignment changes it.
+    """
+
+    table: TableName
+    columns: tuple[ColumnShape, ...]
+    primary_key: tuple[str, ...] = ()
+    foreign_keys: tuple[ForeignKeyShape, ...] = ()
+    unique_keys: tuple[tuple[str, ...], ...] = ()
+    has_opaque_unique_index: bool = False
+    replaces: bool = False
+    locator: tuple[str, ...] = ()
+    moved_by: tuple[str, ...] = ()
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """All columns in the table's order."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def writable(self) -> tuple[str, ...]:
+        """The columns that a statement may set."""
+        return tuple(column.name for column in self.columns if not column.generated)
+
+    def column(self, name: str) -> ColumnShape | None:
+        """The column of that name, if there is one."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which `from_json` makes an equal shape."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> TableShape:
+        """The shape that `to_json` wrote."""
+        return cls(
+            table=TableName(**stored["table"]),
+            columns=tuple(ColumnShape(**column) for column in stored["columns"]),
+            primary_key=tuple(stored["primary_key"]),
+            foreign_keys=tuple(_foreign_key(key) for key in stored["foreign_keys"]),
+            unique_keys=tuple(tuple(key) for key in stored["unique_keys"]),
+            has_opaque_unique_index=stored["has_opaque_unique_index"],
+            replaces=stored["replaces"],
+            locator=tuple(stored["locator"]),
+            moved_by=tuple(stored["moved_by"]),
+        )
+
+
+def _foreign_key(stored: Mapping[str, Any]) -> ForeignKeyShape:
+    return ForeignKeyShape(
+        table=TableName(**stored["table"]),
+        columns=tuple(stored["columns"]),
+        referred=TableName(**stored["referred"]),
+        referred_columns=tuple(stored["referred_columns"]),
+        on_delete=stored["on_delete"],
+        on_update=stored["on_update"],
+    )
+
+
+@dataclass(frozen=True)
+class DatabaseShape:
+    """All tables of a database, and who references whom."""
+
+    tables: Mapping[TableName, TableShape]
+
+    @cached_property
+    def references_to(self) -> Mapping[TableName, tuple[ForeignKeyShape, ...]]:
+        """The foreign keys that point at each table."""
+        found: dict[TableName, tuple[ForeignKeyShape, ...]] = {}
+        for shape in self.tables.values():
+            for key in shape.foreign_keys:
+                found[key.referred] = (*found.get(key.referred, ()), key)
+        return found
+
+    def parents_first(self, tables: Iterable[TableName]) -> list[TableName]:
+        """The tables so ordered that a referred one stands before those that reference it; cycles keep name order."""
+        wanted = sorted(set(tables), key=str)
+        ordered: list[TableName] = []
+        entered: set[TableName] = set()
+
+        def visit(table: TableName) -> None:
+            if table in entered or table not in wanted:
+                return
+            entered.add(table)
+            shape = self.tables.get(table)
+            for key in shape.foreign_keys if shape else ():
+                visit(key.referred)
+            ordered.append(table)
+
+        for table in wanted:
+            visit(table)
+        return ordered
