@@ -1,0 +1,132 @@
+"""What is tracked, left out, masked or bookkeeping, as it stands in the log itself, where every way of capture reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from auditcli.errors import UsageError
+from auditcli.log.tables import LogTables
+from auditcli.model import TableName
+from auditcli.shape import DatabaseShape, TableShape
+
+_META_NAME = "tracking"
+
+_STAMP_NAMES = frozenset({"updated_at", "modified_at", "last_modified", "last_updated", "updated_on", "modified_on"})
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The log's settings; tables are spelled as `str(TableName)`.
+
+    `tables` and `exclude_tables` are patterns with `*`; no `tables` means all. The mappings give columns by table.
+    """
+
+    tables: tuple[str, ...] = ()
+    exclude_tables: tuple[str, ...] = ()
+    exclude_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mask_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bookkeeping: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def covers(self, table: TableName) -> bool:
+        """Whether changes of the table belong into the log."""
+        wanted = not self.tables or _matches(table, self.tables)
+        return wanted and not _matches(table, self.exclude_tables)
+
+    def recorded(self, shape: TableShape) -> TableShape:
+        """The table without its excluded columns."""
+        excluded = self.exclude_columns.get(str(shape.table), ())
+        if not excluded:
+            return shape
+        return replace(shape, columns=tuple(column for column in shape.columns if column.name not in excluded))
+
+    def bookkeeping_of(self, table: TableName) -> tuple[str, ...]:
+        """The columns that the application or the database moves by itself."""
+        return tuple(self.bookkeeping.get(str(table), ()))
+
+    def lost_columns(self, table: TableName) -> tuple[str, ...]:
+        """The columns whose values the log does not hold."""
+        word = str(table)
+        return (*self.exclude_columns.get(word, ()), *self.mask_columns.get(word, ()))
+
+    def to_json(self) -> str:
+        """The form in which the log holds it."""
+        mappings = ("exclude_columns", "mask_columns", "bookkeeping")
+        stored: dict[str, Any] = {"tables": self.tables, "exclude_tables": self.exclude_tables}
+        stored |= {name: {table: list(columns) for table, columns in getattr(self, name).items()} for name in mappings}
+        return json.dumps(stored, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Tracking:
+        """The settings that `to_json` wrote; keys of a later version are left alone."""
+        stored = json.loads(text)
+        return cls(
+            tables=tuple(stored.get("tables", ())),
+            exclude_tables=tuple(stored.get("exclude_tables", ())),
+            **{
+                name: {table: tuple(columns) for table, columns in stored.get(name, {}).items()}
+                for name in ("exclude_columns", "mask_columns", "bookkeeping")
+            },
+        )
+
+
+def read_tracking(connection: Connection, tables: LogTables) -> Tracking:
+    """The settings that stand in the log."""
+    meta = tables.meta.c
+    text = connection.scalar(select(meta.value).where(meta.name == _META_NAME))
+    return Tracking() if text is None else Tracking.from_json(text)
+
+
+def write_tracking(connection: Connection, tables: LogTables, tracking: Tracking) -> None:
+    """Put the settings into the log, in place of those that stand there."""
+    connection.execute(delete(tables.meta).where(tables.meta.c.name == _META_NAME))
+    connection.execute(insert(tables.meta).values(name=_META_NAME, value=tracking.to_json()))
+
+
+def check_columns(tracking: Tracking, shapes: DatabaseShape) -> None:
+    """Raise UsageError where a setting names a table or column that is not there, or leaves out part of a key."""
+    for setting in (tracking.exclude_columns, tracking.mask_columns, tracking.bookkeeping):
+        for word, columns in setting.items():
+            shape = next((shape for table, shape in shapes.tables.items() if str(table) == word), None)
+            if shape is None:
+                raise UsageError(f"no table {word!r}", hint=f"tables: {_listed(map(str, shapes.tables))}")
+            for column in columns:
+                if shape.column(column) is None:
+                    raise UsageError(f"no column {word}.{column}", hint=f"columns: {_listed(shape.column_names)}")
+    for word, columns in {**tracking.exclude_columns, **tracking.mask_columns}.items():
+        _refuse_key_columns(word, columns, shapes)
+
+
+def propose_bookkeeping(shapes: DatabaseShape) -> Mapping[str, tuple[str, ...]]:
+    """The columns that by their names hold the time of the last write."""
+    found = {
+        str(shape.table): tuple(name for name in shape.column_names if name.lower() in _STAMP_NAMES)
+        for shape in shapes.tables.values()
+    }
+    return {table: columns for table, columns in found.items() if columns}
+
+
+def _refuse_key_columns(word: str, columns: Sequence[str], shapes: DatabaseShape) -> None:
+    shape = next(shape for table, shape in shapes.tables.items() if str(table) == word)
+    referenced = {
+        column for key in shapes.references_to.get(shape.table, ()) for column in key.referred_columns
+    }
+    for column in columns:
+        if column in shape.primary_key or column in referenced:
+            raise UsageError(
+                f"{word}.{column} is part of a key and can't be left out of the log",
+                hint="leave out other columns, or the whole table",
+            )
+
+
+def _matches(table: TableName, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(str(table), pattern) or fnmatchcase(table.name, pattern) for pattern in patterns)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,240 @@
+"""The tables of the change log; `ChangeLog` is their public face for SQLAlchemy users."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped
+from sqlalchemy.types import DateTime
+
+from auditcli.model import TableName
+
+DEFAULT_NAME = "changelog"
+LOG_VERSION = 1
+"""The version of these tables; a log of a higher one is refused."""
+
+_BIG = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime with microseconds; stored without a zone, since not every database has one."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class ImageText(TypeDecorator[Any]):
+    """A JSON image: a dict in Python, text without spaces in the log."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class LogTables:
+    """The log's tables under one name and schema."""
+
+    def __init__(self, name: str = DEFAULT_NAME, schema: str | None = None) -> None:
+        self.name = name
+        self.schema = schema
+        self.metadata = MetaData(schema=schema)
+        self.changelog = _changelog(name, self.metadata)
+        self.transaction = _transaction(f"{name}_transaction", self.metadata)
+        self.undo = _undo(f"{name}_undo", self.metadata)
+        self.table_shape = _table_shape(f"{name}_schema", self.metadata)
+        self.mark = _mark(f"{name}_mark", self.metadata)
+        self.gap = _gap(f"{name}_gap", self.metadata)
+        self.meta = _meta(f"{name}_meta", self.metadata)
+
+    @property
+    def table_names(self) -> frozenset[TableName]:
+        """The log's own tables, which are never tracked."""
+        return frozenset(TableName(table.name, table.schema) for table in self.metadata.tables.values())
+
+    @property
+    def changelog_name(self) -> TableName:
+        """The table of the changes themselves."""
+        return TableName(self.name, self.schema)
+
+
+@lru_cache
+def log_tables(name: str = DEFAULT_NAME, schema: str | None = None) -> LogTables:
+    """The tables of the log with this name; the same objects at every call."""
+    return LogTables(name, schema)
+
+
+def _id() -> Column[int]:
+    return Column("id", _BIG, primary_key=True, autoincrement=True)
+
+
+def _changelog(name: str, metadata: MetaData) -> Table:
+    table = Table(
+        name,
+        metadata,
+        _id(),
+        Column("transaction_id", String(36)),
+        Column("timestamp", UtcDateTime, nullable=False),
+        Column("actor", String(255)),
+        Column("table_schema", String(255)),
+        Column("table_name", String(255), nullable=False),
+        Column("row_id", String(255)),
+        Column("old_row_id", String(255)),
+        Column("event_type", String(8), nullable=False),
+        Column("before", ImageText),
+        Column("after", ImageText),
+        Column("source", String(8), nullable=False),
+        sqlite_autoincrement=True,
+    )
+    columns = table.c
+    Index(f"{name}_row", columns.table_name, columns.row_id, columns.id)
+    Index(f"{name}_timestamp", columns.timestamp)
+    Index(f"{name}_transaction_id", columns.transaction_id)
+    # Few rows ever change their key: where the database can, the index holds only those.
+    moved = columns.old_row_id.is_not(None)
+    Index(f"{name}_moved", columns.table_name, columns.old_row_id, sqlite_where=moved, postgresql_where=moved)
+    return table
+
+
+def _transaction(name: str, metadata: MetaData) -> Table:
+    table = Table(
+        name,
+        metadata,
+        _id(),
+        Column("transaction_id", String(36), nullable=False),
+        Column("timestamp", UtcDateTime, nullable=False),
+        Column("reason", Text),
+        Column("context", ImageText),
+        Column("db_user", String(255)),
+        Column("client", String(255)),
+        Column("application", String(255)),
+        sqlite_autoincrement=True,
+    )
+    Index(f"{name}_transaction_id", table.c.transaction_id)
+    return table
+
+
+def _undo(name: str, metadata: MetaData) -> Table:
+    table = Table(
+        name,
+        metadata,
+        _id(),
+        Column("transaction_id", String(36), nullable=False),
+        Column("kind", String(4), nullable=False),
+        Column("first_id", _BIG, nullable=False),
+        Column("last_id", _BIG, nullable=False),
+        sqlite_autoincrement=True,
+    )
+    Index(f"{name}_transaction_id", table.c.transaction_id)
+    Index(f"{name}_last_id", table.c.last_id)
+    return table
+
+
+def _table_shape(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        _id(),
+        Column("table_schema", String(255)),
+        Column("table_name", String(255), nullable=False),
+        Column("timestamp", UtcDateTime, nullable=False),
+        Column("after_id", _BIG, nullable=False),
+        Column("shape", ImageText, nullable=False),
+        sqlite_autoincrement=True,
+    )
+
+
+def _mark(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        _id(),
+        Column("name", String(255), nullable=False, unique=True),
+        Column("change_id", _BIG, nullable=False),
+        Column("timestamp", UtcDateTime, nullable=False),
+        Column("actor", String(255)),
+        Column("reason", Text),
+        sqlite_autoincrement=True,
+    )
+
+
+def _gap(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        _id(),
+        Column("table_schema", String(255)),
+        Column("table_name", String(255), nullable=False),
+        Column("after_id", _BIG, nullable=False),
+        Column("until_id", _BIG),
+        Column("timestamp", UtcDateTime, nullable=False),
+        Column("until_timestamp", UtcDateTime),
+        Column("actor", String(255)),
+        Column("reason", Text),
+        sqlite_autoincrement=True,
+    )
+
+
+def _meta(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("name", String(64), primary_key=True),
+        Column("value", Text, nullable=False),
+        sqlite_with_rowid=False,
+    )
+
+
+class _LogBase(DeclarativeBase):
+    metadata = log_tables().metadata
+
+
+class ChangeLog(_LogBase):
+    """One change of one row, as recorded in the log under its default name.
+
+    Read it with plain SQLAlchemy: `select(ChangeLog).where(ChangeLog.table_name == "Track")`. `timestamp` is an aware
+    UTC datetime on every database; `before` and `after` are dicts in the form that `auditcli.codec` describes.
+    """
+
+    __table__ = log_tables().changelog
+
+    id: Mapped[int]
+    transaction_id: Mapped[str | None]
+    timestamp: Mapped[datetime]
+    actor: Mapped[str | None]
+    table_schema: Mapped[str | None]
+    table_name: Mapped[str]
+    row_id: Mapped[str | None]
+    old_row_id: Mapped[str | None]
+    event_type: Mapped[str]
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any] | None]
+    source: Mapped[str]
+
+    def __repr__(self) -> str:
+        return f"ChangeLog(id={self.id}, {self.event_type} {self.table_name}/{self.row_id} by {self.actor})"

@@ -1,0 +1,119 @@
+"""The one writer of the log's records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Insert, TableClause, Text, column, insert, table, update
+
+from auditcli.log.tables import LogTables, UtcDateTime
+from auditcli.model import TableName
+
+RECORD_COLUMNS = (
+    "transaction_id",
+    "timestamp",
+    "actor",
+    "table_schema",
+    "table_name",
+    "row_id",
+    "old_row_id",
+    "event_type",
+    "before",
+    "after",
+    "source",
+)
+
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionHeader:
+    """What is written once a transaction, with its first record."""
+
+    transaction_id: str
+    timestamp: datetime
+    reason: str | None
+    context: Mapping[str, Any]
+    db_user: str | None
+    client: str | None
+    application: str | None
+
+
+class LogWriter:
+    """Writes to one log; every method belongs to the caller's transaction."""
+
+    def __init__(self, tables: LogTables) -> None:
+        self._tables = tables
+        self._records = _raw_insert(tables)
+
+    def write_header(self, connection: Connection, header: TransactionHeader) -> None:
+        """Say who and why, before the transaction's first record."""
+        values = {
+            "transaction_id": header.transaction_id,
+            "timestamp": header.timestamp,
+            "reason": header.reason,
+            "context": dict(header.context) or None,
+            "db_user": header.db_user,
+            "client": header.client,
+            "application": header.application,
+        }
+        connection.execute(insert(self._tables.transaction).values(values))
+
+    def amend_header(
+        self, connection: Connection, transaction_id: str, reason: str | None, context: Mapping[str, Any]
+    ) -> None:
+        """Add what the context said later in the same transaction."""
+        header = self._tables.transaction
+        statement = update(header).where(header.c.transaction_id == transaction_id)
+        connection.execute(statement.values(reason=reason, context=dict(context) or None))
+
+    def write_records(self, connection: Connection, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append records, each a mapping of `RECORD_COLUMNS` with its images as text, in this order."""
+        connection.execute(self._records, records)
+
+    def write_gap(
+        self,
+        connection: Connection,
+        gap_tables: Iterable[TableName],
+        *,
+        after_id: int,
+        now: datetime,
+        actor: str | None,
+        reason: str | None,
+    ) -> None:
+        """Record that changes of these tables up to now are not in the log."""
+        rows = [
+            {
+                "table_schema": name.schema,
+                "table_name": name.name,
+                "after_id": after_id,
+                "until_id": after_id,
+                "timestamp": now,
+                "until_timestamp": now,
+                "actor": actor,
+                "reason": reason,
+            }
+            for name in gap_tables
+        ]
+        connection.execute(insert(self._tables.gap), rows)
+
+    def write_undo(
+        self, connection: Connection, transaction_id: str, kind: str, runs: Iterable[tuple[int, int]]
+    ) -> None:
+        """Link a transaction to the runs of log ids that it takes back; `kind` is `undo` or `redo`."""
+        rows = [
+            {"transaction_id": transaction_id, "kind": kind, "first_id": first, "last_id": last}
+            for first, last in runs
+        ]
+        if rows:
+            connection.execute(insert(self._tables.undo), rows)
+
+
+def _raw_insert(tables: LogTables) -> Insert:
+    """An INSERT that takes images as text, without the cost of the mapped types."""
+    types = {"timestamp": UtcDateTime(), "before": Text(), "after": Text()}
+    columns = [column(name, types[name]) if name in types else column(name) for name in RECORD_COLUMNS]
+    target: TableClause = table(tables.name, *columns, schema=tables.schema)
+    return insert(target)
