@@ -1,0 +1,152 @@
+"""What writing transactions have to know of the log and the schema, read once and again whenever it changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from auditcli.capture.recorder import Scene, quiet
+from auditcli.clock import Clock
+from auditcli.dialects import Dialect, dialect_named
+from auditcli.errors import CaptureError, LogError, UsageError
+from auditcli.log.schema import read_shapes, remember_shapes
+from auditcli.log.settings import Tracking, check_columns, write_tracking
+from auditcli.log.tables import LogTables
+from auditcli.log.upgrade import check_log, find_log, init_log
+from auditcli.model import TableName
+
+_UNCOMMITTED = "auditcli_uncommitted"
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """One answer to the dialect's `scene_sql`."""
+
+    shapes: str
+    tracking: str | None
+    triggered: frozenset[TableName]
+
+
+class Scenes:
+    """The scenes of one tracked target, by engine."""
+
+    def __init__(self, tables: LogTables, wanted: Mapping[str, Any], *, create: bool, clock: Clock) -> None:
+        self.clock = clock
+        self._tables = tables
+        self._wanted = wanted
+        self._create = create
+        self._known: WeakKeyDictionary[Engine, tuple[_Facts, Scene]] = WeakKeyDictionary()
+        self._prepared: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def dialect(self, connection: Connection) -> Dialect:
+        """The facts of the connection's database."""
+        return dialect_named(connection.dialect.name)
+
+    def prepare(self, connection: Connection) -> None:
+        """At the first connection: create or upgrade the log, where that was asked for."""
+        if not self._create or connection.engine in self._prepared or connection.in_transaction():
+            return
+        with self._lock:
+            if connection.engine in self._prepared:
+                return
+            begin = self.dialect(connection).begin_write_sql
+            with quiet(connection), connection.begin():
+                if begin is not None:
+                    connection.exec_driver_sql(begin)
+                init_log(connection, self._tables)
+            self._prepared[connection.engine] = True
+
+    def enter(self, connection: Connection) -> Scene:
+        """Take the write lock and return what the transaction has to know.
+
+        Raises LogError where there is no log, and CaptureError in AUTOCOMMIT.
+        """
+        dialect = self.dialect(connection)
+        lock = dialect.lock_sql(self._tables.changelog_name)
+        if lock is not None:
+            self._lock_log(connection, lock)
+        if not dialect.in_transaction(connection.connection.driver_connection):
+            raise CaptureError(
+                "this engine is in AUTOCOMMIT: a change and its record could not be one transaction",
+                hint="write through a transaction, or install capture triggers",
+            )
+        return self.refresh(connection)
+
+    def refresh(self, connection: Connection) -> Scene:
+        """The scene as it is now."""
+        facts = self._facts(connection)
+        known = self._known.get(connection.engine)
+        if known is not None and known[0] == facts:
+            return known[1]
+        scene = self._new_scene(connection, facts)
+        self._known[connection.engine] = (self._facts(connection), scene)
+        connection.info[_UNCOMMITTED] = True
+        return scene
+
+    def keep_uncommitted(self, connection: Connection) -> None:
+        """A transaction committed: what it put into the log stays."""
+        connection.info.pop(_UNCOMMITTED, None)
+
+    def forget_uncommitted(self, connection: Connection) -> None:
+        """A transaction or savepoint was rolled back: what it put into the log is gone."""
+        if connection.info.pop(_UNCOMMITTED, None):
+            self._known.pop(connection.engine, None)
+
+    def _lock_log(self, connection: Connection, lock: str) -> None:
+        try:
+            connection.exec_driver_sql(lock)
+        except DBAPIError:
+            if find_log(connection, self._tables) is not None:
+                raise
+            if not self._create:
+                check_log(connection, self._tables)
+            init_log(connection, self._tables)
+            connection.info[_UNCOMMITTED] = True
+            connection.exec_driver_sql(lock)
+
+    def _facts(self, connection: Connection) -> _Facts:
+        sql = self.dialect(connection).scene_sql(TableName(self._tables.meta.name, self._tables.schema))
+        rows = connection.exec_driver_sql(sql).fetchall()
+        return _Facts(
+            next(text for kind, _, text in rows if kind == "shapes"),
+            next((text for kind, name, text in rows if (kind, name) == ("setting", "tracking")), None),
+            frozenset(TableName(text, schema) for kind, schema, text in rows if kind == "triggered"),
+        )
+
+    def _new_scene(self, connection: Connection, facts: _Facts) -> Scene:
+        info = check_log(connection, self._tables)
+        if info.is_older:
+            if not self._create:
+                raise LogError(
+                    f"the log {self._tables.changelog_name} has the older version {info.version}",
+                    hint="`audit init` upgrades it in place, as does `auditcli.track(…, create=True)`",
+                )
+            init_log(connection, self._tables)
+        shapes = read_shapes(connection, self.dialect(connection))
+        tracking = self._settle(connection, facts)
+        check_columns(tracking, shapes)
+        scene = Scene(self._tables, self.dialect(connection), shapes, tracking, facts.triggered)
+        remember_shapes(connection, self._tables, scene.tracked_shapes(), self.clock())
+        return scene
+
+    def _settle(self, connection: Connection, facts: _Facts) -> Tracking:
+        """The log's settings, those of this program where it has none; raises UsageError where they contradict."""
+        if facts.tracking is None:
+            tracking = Tracking(**self._wanted)
+            write_tracking(connection, self._tables, tracking)
+            return tracking
+        stored = Tracking.from_json(facts.tracking)
+        for name, value in self._wanted.items():
+            if getattr(stored, name) != value:
+                raise UsageError(
+                    f"track({name}={value!r}) contradicts the log, which says {getattr(stored, name)!r}",
+                    hint=f"change the log's word with `audit init`, or leave {name} out of track()",
+                )
+        return stored

@@ -1,0 +1,76 @@
+"""Which tables a statement in plain text writes to, as far as its words tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+_TOKEN = re.compile(
+    r"""
+      --[^\n]*                      # comment to the end of the line
+    | /\*.*?(?:\*/|\Z)              # comment
+    | '(?:[^']|'')*'                # text
+    | (?P<quoted>"(?:[^"]|"")*" | `(?:[^`]|``)*` | \[[^\]]*\])
+    | (?P<word>[^\W\d][\w$]*)
+    | (?P<sign>[.;(),])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_DATA_VERBS = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "MERGE", "TRUNCATE", "COPY", "LOAD", "SELECT"})
+_CONFLICT_WORDS = frozenset({"ROLLBACK", "ABORT", "REPLACE", "FAIL", "IGNORE"})
+_FILLERS = frozenset({"INTO", "FROM", "TABLE", "ONLY", "LOW_PRIORITY", "DELAYED", "QUICK", "IGNORE", "HIGH_PRIORITY"})
+
+
+@lru_cache(maxsize=2048)
+def written_tables(sql: str) -> frozenset[str]:
+    """The lower-case names of the tables that a statement inserts into, updates, deletes from or empties.
+
+    Definitions (CREATE, ALTER, PRAGMA …) write no rows in this sense. A name with a schema counts by its last part.
+    """
+    words = list(_words(sql))
+    if not words or words[0].upper() not in _DATA_VERBS:
+        return frozenset()
+    return frozenset(
+        name.lower() for position in range(len(words)) if (name := _target(words, position)) is not None
+    )
+
+
+def _words(sql: str) -> Iterator[str]:
+    """Words as they stand, quoted names behind a `"`, and signs."""
+    for token in _TOKEN.finditer(sql):
+        quoted = token["quoted"]
+        if quoted is not None:
+            closing = quoted[-1]
+            yield '"' + quoted[1:-1].replace(closing * 2, closing)
+        elif token["word"] or token["sign"]:
+            yield token[0]
+
+
+def _target(words: Sequence[str], position: int) -> str | None:
+    """The table that the verb at this place writes to, if it is such a verb."""
+    verb = words[position].upper()
+    if verb not in ("INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE", "TRUNCATE", "COPY"):
+        return None
+    before = words[position - 1].upper() if position else ""
+    if verb == "UPDATE" and before in ("FOR", "DO", "KEY", "ON"):
+        return None
+    return _name_after(words, position + 1)
+
+
+def _name_after(words: Sequence[str], position: int) -> str | None:
+    while position < len(words):
+        word = words[position].upper()
+        if word == "OR" and position + 1 < len(words) and words[position + 1].upper() in _CONFLICT_WORDS:
+            position += 2
+        elif word in _FILLERS:
+            position += 1
+        else:
+            break
+    parts: list[str] = []
+    while position < len(words) and words[position] not in (".", ";", "(", ")", ","):
+        parts.append(words[position].removeprefix('"'))
+        if position + 1 >= len(words) or words[position + 1] != ".":
+            break
+        position += 2
+    return parts[-1] if parts else None
