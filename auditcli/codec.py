@@ -20,6 +20,8 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any
 
 from auditcli.model import Image, JsonValue
@@ -177,14 +179,25 @@ def row_id_of(image: Image, primary_key: Sequence[str]) -> str | None:
     return row_id([image[column] for column in primary_key])
 
 
-def image_text(columns: Sequence[str], values: Sequence[object]) -> str:
-    """An image as text from a row as the driver returned it."""
-    return _encoder.encode(
-        {
-            column: value if type(value) in _PLAIN else encode(value)
-            for column, value in zip(columns, values, strict=True)
-        }
-    )
+def image_text(columns: tuple[str, ...], values: Sequence[object]) -> str:
+    """An image as text from a row as the driver returned it: what `dump` makes of the encoded values, but faster."""
+    return _image_template(columns) % tuple([_WRITERS.get(type(value), _written)(value) for value in values])
+
+
+@lru_cache(maxsize=4096)
+def _image_template(columns: tuple[str, ...]) -> str:
+    return "{" + ",".join(dump(column).replace("%", "%%") + ":%s" for column in columns) + "}"
+
+
+def _written(value: object) -> str:
+    return dump(encode(value))
+
+
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    int: int.__repr__,
+    str: encode_basestring,
+    type(None): lambda _: "null",
+}
 
 
 def decode_image(image: Image) -> Mapping[str, Any]:
@@ -224,4 +237,4 @@ VECTORS: tuple[tuple[str, object, str], ...] = (
     ("decimal with its scale", Decimal("1.10"), '{"$decimal":"1.10"}'),
     ("decimal beyond doubles", Decimal("12345678901234567890.123"), '{"$decimal":"12345678901234567890.123"}'),
 )
-"""Name, stored value, JSON text: every encoder of a value, in Python or SQL, gives this text or one that reads equal."""
+"""Name, stored value, JSON text: every encoder, in Python or SQL, gives this text or one that reads equal."""

@@ -62,6 +62,11 @@ class TableShape:
         return tuple(column.name for column in self.columns)
 
     @cached_property
+    def key_places(self) -> tuple[int, ...]:
+        """Where the primary key's columns stand among the columns."""
+        return tuple(self.column_names.index(column) for column in self.primary_key)
+
+    @cached_property
     def writable(self) -> tuple[str, ...]:
         """The columns that a statement may set."""
         return tuple(column.name for column in self.columns if not column.generated)

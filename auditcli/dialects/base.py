@@ -53,6 +53,12 @@ class Dialect(ABC):
     enforce_foreign_keys_sql: ClassVar[str | None] = None
     """Makes a new connection enforce foreign keys, where the database does not by itself."""
 
+    lock_timeout_sql: ClassVar[str | None] = None
+    """Reads how many milliseconds the connection waits for a lock; `set_lock_timeout_sql` sets it."""
+
+    foreign_key_check_sql: ClassVar[str | None] = None
+    """Lists rows whose references are broken, as table, row and referred table, where the database can."""
+
     def quote(self, name: str) -> str:
         """A name as SQL spells it."""
         return '"' + name.replace('"', '""') + '"'
@@ -120,6 +126,31 @@ class Dialect(ABC):
     @abstractmethod
     def guard(self, column: str, value: JsonValue) -> Fragment:
         """A condition that holds where the column has exactly that stored value, and nowhere else."""
+
+    def insert_words(self, shape: TableShape) -> str:
+        """How an INSERT begins that fails where another row is in its way."""
+        return "INSERT INTO"
+
+    def update_words(self, shape: TableShape) -> str:
+        """How an UPDATE begins that fails where another row is in its way."""
+        return "UPDATE"
+
+    def one_of_equals(self, shape: TableShape, condition: str) -> str:
+        """A condition: the row is the first of those that meet a condition."""
+        locator = ", ".join(self.locator_sql(shape))
+        return f"({locator}) IN (SELECT {locator} FROM {self.table_sql(shape.table)} WHERE {condition} LIMIT 1)"
+
+    def set_lock_timeout_sql(self, milliseconds: int) -> str | None:
+        """Makes the connection wait so long for a lock, where that is set by a statement."""
+        return None
+
+    @abstractmethod
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        """Whether a statement failed because somebody else held a lock for too long."""
+
+    @abstractmethod
+    def trigger_names_sql(self) -> str:
+        """Lists the triggers of a table (its name is bound) that are not ours."""
 
     @abstractmethod
     def lock_holder_hint(self) -> str:

@@ -52,6 +52,8 @@ class SQLite(Dialect):
     begin_write_sql: ClassVar[str | None] = "BEGIN IMMEDIATE"
     defer_constraints_sql: ClassVar[str | None] = "PRAGMA defer_foreign_keys = ON"
     enforce_foreign_keys_sql: ClassVar[str | None] = "PRAGMA foreign_keys = ON"
+    lock_timeout_sql: ClassVar[str | None] = "PRAGMA busy_timeout"
+    foreign_key_check_sql: ClassVar[str | None] = "PRAGMA foreign_key_check"
 
     def lock_sql(self, log_table: TableName) -> str:
         # A read first would fail with "database is locked" in WAL mode once another connection has written.
@@ -102,9 +104,7 @@ WHERE type = 'trigger' AND substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CA
         ]
 
     def values_from_bytes(self, row: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(
-            _text(value) if kind == "text" else value for kind, value in zip(row[::2], row[1::2], strict=True)
-        )
+        return tuple(_text(value) if kind == "text" else value for kind, value in zip(row[::2], row[1::2], strict=True))
 
     def is_broken_text(self, error: BaseException) -> bool:
         return "Could not decode to UTF-8" in str(error)
@@ -125,8 +125,31 @@ WHERE type = 'trigger' AND substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CA
             f"(typeof({name}) = '{_storage_class(value)}' AND {name} = {bound.sql} COLLATE BINARY)", bound.values
         )
 
+    def insert_words(self, shape: TableShape) -> str:
+        # Only where the table's own DDL would replace rows: OR ABORT reaches into the bodies of triggers as well.
+        return "INSERT OR ABORT INTO" if shape.replaces else "INSERT INTO"
+
+    def update_words(self, shape: TableShape) -> str:
+        return "UPDATE OR ABORT" if shape.replaces else "UPDATE"
+
+    def set_lock_timeout_sql(self, milliseconds: int) -> str:
+        return f"PRAGMA busy_timeout = {milliseconds:d}"
+
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        return "database is locked" in str(error) or "database table is locked" in str(error)
+
+    def trigger_names_sql(self) -> str:
+        ours = f"substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CAPTURE_TRIGGER_PREFIX}'"
+        return (
+            "SELECT name FROM (SELECT name, type, tbl_name FROM main.sqlite_master "
+            "UNION ALL SELECT name, type, tbl_name FROM temp.sqlite_master) "
+            f"WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND NOT {ours} ORDER BY name"
+        )
+
     def lock_holder_hint(self) -> str:
-        return "another connection is writing; SQLite can't tell which: `lsof FILE` lists the programs that have it open"
+        return (
+            "another connection is writing; SQLite can't tell which: `lsof FILE` lists the programs that have it open"
+        )
 
     def _column(self, shape: TableShape, name: str) -> str:
         hidden = name in _ROW_ID_NAMES and name not in shape.column_names
@@ -220,9 +243,7 @@ def _foreign_keys(
         referred_name, _, first_target, on_delete, on_update = parts[0]
         referred = _same_name(TableName(referred_name, table.schema), keys)
         targets = keys.get(referred, ()) if first_target is None else tuple(part[2] for part in parts)
-        found.append(
-            ForeignKeyShape(table, tuple(part[1] for part in parts), referred, targets, on_delete, on_update)
-        )
+        found.append(ForeignKeyShape(table, tuple(part[1] for part in parts), referred, targets, on_delete, on_update))
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""What is tracked, left out, masked or bookkeeping, as it stands in the log itself, where every way of capture reads it."""
+"""What is tracked, left out, masked or bookkeeping: kept in the log itself, where every way of capture reads it."""
 
 from __future__ import annotations
 
@@ -113,9 +113,7 @@ def propose_bookkeeping(shapes: DatabaseShape) -> Mapping[str, tuple[str, ...]]:
 
 def _refuse_key_columns(word: str, columns: Sequence[str], shapes: DatabaseShape) -> None:
     shape = next(shape for table, shape in shapes.tables.items() if str(table) == word)
-    referenced = {
-        column for key in shapes.references_to.get(shape.table, ()) for column in key.referred_columns
-    }
+    referenced = {column for key in shapes.references_to.get(shape.table, ()) for column in key.referred_columns}
     for column in columns:
         if column in shape.primary_key or column in referenced:
             raise UsageError(

@@ -127,7 +127,9 @@ def _info(connection: Connection, tables: LogTables) -> LogInfo:
     known = {column["name"] for column in inspect(connection).get_columns(tables.meta.name, schema=tables.schema)}
     if not {"name", "value"} <= known:
         raise _foreign(tables)
-    meta = {str(name): str(value) for name, value in connection.execute(select(tables.meta.c.name, tables.meta.c.value))}
+    meta = {
+        str(name): str(value) for name, value in connection.execute(select(tables.meta.c.name, tables.meta.c.value))
+    }
     if meta.get("program") != _PROGRAM or "uuid" not in meta or not meta.get("version", "").isdecimal():
         raise _foreign(tables)
     _check_changelog(connection, tables)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Insert, TableClause, Text, column, insert, table, update
+from sqlalchemy import Connection, Insert, TableClause, column, insert, table, update
 
 from auditcli.log.tables import LogTables, UtcDateTime
 from auditcli.model import TableName
@@ -26,6 +26,18 @@ RECORD_COLUMNS = (
     "source",
 )
 
+
+Record: TypeAlias = tuple[str | None, str, str | None, str | None, str, str | None, str | None, str]
+"""The values of `RECORD_COLUMNS` from `table_schema` on; the images are text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What all records have in common that are written together."""
+
+    transaction_id: str
+    timestamp: datetime
+    actor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +81,17 @@ class LogWriter:
         statement = update(header).where(header.c.transaction_id == transaction_id)
         connection.execute(statement.values(reason=reason, context=dict(context) or None))
 
-    def write_records(self, connection: Connection, records: Sequence[Mapping[str, Any]]) -> None:
-        """Append records, each a mapping of `RECORD_COLUMNS` with its images as text, in this order."""
-        connection.execute(self._records, records)
+    def write_records(self, connection: Connection, records: Iterable[Record], stamp: Stamp) -> None:
+        """Append records in this order."""
+        # Straight to the driver: SQLAlchemy's own processing would cost as much as all the rest.
+        compiled = self._records.compile(dialect=connection.dialect)
+        process = UtcDateTime().dialect_impl(connection.dialect).bind_processor(connection.dialect)
+        moment = process(stamp.timestamp) if process else stamp.timestamp
+        head = (stamp.transaction_id, moment, stamp.actor)
+        rows: list[Any] = [(*head, *record) for record in records]
+        if not compiled.positional:
+            rows = [dict(zip(RECORD_COLUMNS, row, strict=True)) for row in rows]
+        connection.exec_driver_sql(str(compiled), rows)
 
     def write_gap(
         self,
@@ -104,16 +124,13 @@ class LogWriter:
     ) -> None:
         """Link a transaction to the runs of log ids that it takes back; `kind` is `undo` or `redo`."""
         rows = [
-            {"transaction_id": transaction_id, "kind": kind, "first_id": first, "last_id": last}
-            for first, last in runs
+            {"transaction_id": transaction_id, "kind": kind, "first_id": first, "last_id": last} for first, last in runs
         ]
         if rows:
             connection.execute(insert(self._tables.undo), rows)
 
 
 def _raw_insert(tables: LogTables) -> Insert:
-    """An INSERT that takes images as text, without the cost of the mapped types."""
-    types = {"timestamp": UtcDateTime(), "before": Text(), "after": Text()}
-    columns = [column(name, types[name]) if name in types else column(name) for name in RECORD_COLUMNS]
-    target: TableClause = table(tables.name, *columns, schema=tables.schema)
+    """An INSERT of plain columns: what they take is for the driver as it is."""
+    target: TableClause = table(tables.name, *map(column, RECORD_COLUMNS), schema=tables.schema)
     return insert(target)

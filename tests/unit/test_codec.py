@@ -1,0 +1,117 @@
+"""Values survive the way into an image and back, and are equal only to themselves."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditcli import codec
+from auditcli.model import Image, JsonValue
+
+STORED = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.decimals()
+    | st.binary(min_size=1).map(codec.BrokenText)
+)
+
+
+def identical(left: object, right: object) -> bool:
+    if isinstance(left, float) and isinstance(right, float):
+        return struct.pack("d", left) == struct.pack("d", right) or (math.isnan(left) and math.isnan(right))
+    if isinstance(left, Decimal) and isinstance(right, Decimal):
+        return str(left) == str(right)
+    return type(left) is type(right) and left == right
+
+
+@pytest.mark.parametrize(("value", "text"), [vector[1:] for vector in codec.VECTORS], ids=[v[0] for v in codec.VECTORS])
+def test_each_vector_is_written_and_read_as_it_says(value: object, text: str) -> None:
+    assert codec.dump(codec.encode(value)) == text
+    assert identical(codec.decode(json.loads(text)), value)
+
+
+@given(STORED)
+def test_a_stored_value_comes_back_from_its_image_bit_for_bit(value: object) -> None:
+    text = codec.dump(codec.encode(value))
+
+    assert identical(codec.decode(json.loads(text)), value)
+
+
+@given(st.dictionaries(st.text(), STORED, max_size=5))
+def test_the_fast_writer_of_images_writes_what_the_plain_one_does(row: dict[str, object]) -> None:
+    plain = codec.dump({column: codec.encode(value) for column, value in row.items()})
+
+    assert codec.image_text(tuple(row), list(row.values())) == plain
+
+
+@given(STORED, STORED)
+def test_two_values_are_the_same_only_where_their_images_are(left: object, right: object) -> None:
+    one, other = codec.encode(left), codec.encode(right)
+
+    assert codec.same(one, one)
+    assert codec.same(one, other) == (codec.dump(one) == codec.dump(other))
+
+
+@pytest.mark.parametrize("other", [1.0, True, "1", {"$decimal": "1"}, None])
+def test_the_integer_one_is_no_other_one(other: JsonValue) -> None:
+    assert not codec.same(1, other)
+
+
+def test_an_unknown_type_is_refused_not_guessed() -> None:
+    with pytest.raises(TypeError, match="complex"):
+        codec.encode(1j)
+
+
+def test_an_unknown_tag_is_refused_not_guessed() -> None:
+    with pytest.raises(ValueError, match=r"\$later"):
+        codec.decode({"$later": 1})
+
+
+def test_a_long_value_that_an_update_left_alone_is_written_once() -> None:
+    before: Image = {"id": 1, "body": "x" * 3000, "title": "a"}
+    after: Image = {"id": 1, "body": "x" * 3000, "title": "b"}
+
+    text = codec.dump(codec.without_repeats(before, after))
+
+    assert len(text) < 100
+    assert codec.load_images(codec.dump(before), text) == (before, after)
+
+
+def test_text_that_looks_like_the_sign_for_sameness_stays_text() -> None:
+    before: Image = {"body": "y"}
+    after: Image = {"body": '{"$same": true}'}
+
+    assert codec.load_images(codec.dump(before), codec.dump(after)) == (before, after)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([42], "42"),
+        (["abc/d"], "abc/d"),
+        ([1, "a,b"], '[1,"a,b"]'),
+        ([1.5], "1.5"),
+        ([{"$hex": "00ff"}], '{"$hex":"00ff"}'),
+        ([None], "null"),
+    ],
+)
+def test_a_row_id_is_the_keys_canonical_text(values: list[JsonValue], text: str) -> None:
+    assert codec.row_id(values) == text
+
+
+def test_a_key_too_long_for_the_log_is_hashed_so_that_no_write_fails() -> None:
+    longest = "k" * codec.ROW_ID_LIMIT
+
+    assert codec.row_id([longest]) == longest
+    assert codec.row_id([longest + "k"]).startswith("sha256:")
+    assert codec.row_id([longest + "k"]) != codec.row_id([longest + "l"])
