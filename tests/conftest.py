@@ -1,0 +1,89 @@
+"""What every test gets: a world without the developer's own settings, a database file, a clock, the servers."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from hypothesis import settings
+from sqlalchemy import URL, Engine, create_engine
+
+from tests.clock import SettableClock
+from tests.servers import MARIADB, POSTGRESQL, Server, ask
+
+_TEST_SETTINGS = ("AUDIT_TEST_", "AUDIT_REQUIRE_SERVERS")
+
+# A busy machine is no failure.
+settings.register_profile("auditcli", parent=settings(), deadline=None)
+settings.load_profile("auditcli")
+
+
+def pytest_report_header() -> list[str]:
+    """Name the versions that the tests run on."""
+    libraries = f"SQLAlchemy {sqlalchemy.__version__}, SQLite {sqlite3.sqlite_version}"
+    return [libraries, *(_heading(server) for server in (POSTGRESQL, MARIADB))]
+
+
+def _heading(server: Server) -> str:
+    answer = ask(server)
+    return f"{server.name}: {answer.version or f'not found, {answer.problem}'}"
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the developer's own configuration, working directory, colours and time zone."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AUDIT_")]:
+            if not name.startswith(_TEST_SETTINGS):
+                patch.delenv(name)
+        for name in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
+        patch.setenv("TZ", "Europe/Vienna")
+        patch.chdir(home)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An empty SQLite database in a file."""
+    engine = create_engine(URL.create("sqlite", database=str(tmp_path / "app.db")))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """A clock that stands still until the test moves it."""
+    return SettableClock()
+
+
+@pytest.fixture
+def postgresql_url() -> str:
+    """A PostgreSQL server that answers."""
+    return _url_of(POSTGRESQL)
+
+
+@pytest.fixture
+def mariadb_url() -> str:
+    """A MariaDB server that answers."""
+    return _url_of(MARIADB)
+
+
+def _url_of(server: Server) -> str:
+    problem = ask(server).problem
+    if problem is None:
+        return server.url
+    reason = f"no {server.name} ({problem}); ${server.url_variable} says where one is"
+    if os.environ.get("AUDIT_REQUIRE_SERVERS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
