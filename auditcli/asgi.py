@@ -1,7 +1,7 @@
 """ASGI middleware that says who a request's changes belong to.
 
-    app.add_middleware(AuditMiddleware)                                   # FastAPI, Starlette
-    app = AuditMiddleware(app, actor=lambda scope: scope["state"]["user"]) # any ASGI application
+app.add_middleware(AuditMiddleware)                                   # FastAPI, Starlette
+app = AuditMiddleware(app, actor=lambda scope: scope["state"]["user"]) # any ASGI application
 """
 
 from __future__ import annotations

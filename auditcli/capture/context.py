@@ -45,7 +45,8 @@ class RequestScope:
         return merged
 
 
-_current: ContextVar[Context] = ContextVar("auditcli_context", default=Context())
+_NO_CONTEXT = Context()
+_current: ContextVar[Context] = ContextVar("auditcli_context", default=_NO_CONTEXT)
 _request: ContextVar[RequestScope | None] = ContextVar("auditcli_request", default=None)
 _untracked: ContextVar[str | None] = ContextVar("auditcli_untracked", default=None)
 

@@ -258,11 +258,8 @@ class Tracker:
     def _before_flush(self, session: Session, flush_context: UOWTransaction, instances: Any) -> None:
         bracket: list[_Writing] = []
         session.info[_SESSION_KEY] = bracket
-        deleted = set(session.deleted)
-        changed = {instance for instance in session.dirty if session.is_modified(instance)} | deleted
-        for mapper in {inspect(instance).mapper for instance in {*session.new, *changed}}:
+        for mapper, identities in sorted(_flushed_rows(session).items(), key=lambda item: str(item[0])):
             connection = session.connection(bind_arguments={"mapper": mapper})
-            states = [inspect(instance) for instance in changed if inspect(instance).mapper is mapper]
             with quiet(connection):
                 writing = self._writing(connection)
                 if writing is None or untracked_reason() is not None:
@@ -270,7 +267,7 @@ class Tracker:
                 if writing.flush is None:
                     writing.flush = writing.recorder.unit()
                     bracket.append(writing)
-                _read_ahead(writing, mapper, [state.identity for state in states if state.identity])
+                _read_ahead(writing, mapper, identities)
 
     def _after_flush(self, session: Session, flush_context: UOWTransaction) -> None:
         for writing in session.info.pop(_SESSION_KEY, ()):
@@ -316,7 +313,7 @@ class Tracker:
         table = target(statement)
         if table is None:
             raise UnrecordableWrite(
-                f"a write to {statement.entity_description['name']}, which is no table, can't be recorded",
+                f"a write to {statement.table}, which is no table, can't be recorded",
                 hint="write to the table itself, or install capture triggers",
             )
         connection = writing.recorder.connection
@@ -372,6 +369,20 @@ def _defines(sql: str) -> bool:
     return sql.lstrip()[:6].upper() in ("CREATE", "ALTER ", "DROP T", "DROP I", "DROP V")
 
 
+def _flushed_rows(session: Session) -> dict[Mapper[Any], list[Values]]:
+    """The identities of the rows that a flush will write, by mapper; new rows have none yet."""
+    if not (session.new or session.deleted or any(map(session.is_modified, session.dirty))):
+        return {}
+    found: dict[Mapper[Any], list[Values]] = {}
+    for instances in (session.new, session.dirty, session.deleted):
+        for instance in instances:
+            state = inspect(instance)
+            identities = found.setdefault(state.mapper, [])
+            if state.identity is not None:
+                identities.append(state.identity)
+    return found
+
+
 def _read_ahead(writing: _Writing, mapper: Mapper[Any], identities: Sequence[Values]) -> None:
     """Read the rows that a flush is about to write, once a table instead of once a statement."""
     scene = writing.recorder.scene
@@ -385,7 +396,15 @@ def _read_ahead(writing: _Writing, mapper: Mapper[Any], identities: Sequence[Val
         columns = columns_named(table, scene.shape(name).primary_key)  # type: ignore[arg-type]
         if columns and (places := _identity_places(mapper, columns)) is not None:
             keys = [tuple(identity[place] for place in places) for identity in identities]
-            writing.flush.read(name, raw_values(connection, columns, keys))
+            writing.flush.read(name, _in_order(raw_values(connection, columns, keys)))
+
+
+def _in_order(keys: list[Values]) -> list[Values]:
+    """The keys sorted, since a session's sets have another order each time."""
+    try:
+        return sorted(keys)
+    except TypeError:
+        return sorted(keys, key=repr)
 
 
 def _identity_places(mapper: Mapper[Any], columns: Sequence[Any]) -> list[int] | None:

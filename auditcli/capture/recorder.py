@@ -28,7 +28,7 @@ from auditcli.dialects import Dialect
 from auditcli.errors import CaptureError
 from auditcli.log.settings import Tracking
 from auditcli.log.tables import LogTables
-from auditcli.log.writer import LogWriter, TransactionHeader
+from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
 from auditcli.model import EventType, Source, TableName
 from auditcli.shape import CHANGES_CHILD, DatabaseShape, ForeignKeyShape, TableShape
 
@@ -36,7 +36,6 @@ Values: TypeAlias = tuple[Any, ...]
 """A row's stored values, or some of them, as the driver gives and takes them."""
 
 _QUIET = "auditcli_quiet"
-
 
 
 @dataclass(frozen=True)
@@ -158,13 +157,11 @@ class Recorder:
             if entered == name:
                 break
 
-    def write(self, records: Sequence[dict[str, Any]], context: Context) -> None:
+    def write(self, records: Sequence[Record], context: Context) -> None:
         """Append one table's records, after the transaction's header."""
         self.write_header(context)
-        now = self.clock()
-        for record in records:
-            record |= {"transaction_id": self.transaction_id, "timestamp": now, "actor": context.actor}
-        self._writer.write_records(self.connection, records)
+        stamp = Stamp(self.transaction_id, self.clock(), context.actor)
+        self._writer.write_records(self.connection, records, stamp)
 
     def write_header(self, context: Context) -> None:
         """Say who and why once a transaction, and again when the context came to say more."""
@@ -286,7 +283,7 @@ class Unit:
         places = [width + shape.column_names.index(column) for column in key.referred_columns]
         return [tuple(row[place] for place in places) for row in parents]
 
-    def _records(self, touched: _TouchedRows) -> list[dict[str, Any]]:
+    def _records(self, touched: _TouchedRows) -> list[Record]:
         after = self._rows_after(touched)
         arrived = set(touched.moved.values())
         steps: list[tuple[Values | None, Values | None]] = []
@@ -295,7 +292,7 @@ class Unit:
             # A row that stayed, at a place where another one arrived, is gone.
             steps.append((old, after.pop(place, None) if locator in touched.moved or place not in arrived else None))
         steps += [(None, new) for new in after.values()]
-        records = (self._record(touched.shape, old, new) for old, new in steps)
+        records = (_record(self._scene.dialect, touched.shape, old, new) for old, new in steps)
         return [record for record in records if record is not None]
 
     def _rows_after(self, touched: _TouchedRows) -> dict[Values, Values]:
@@ -313,41 +310,31 @@ class Unit:
             )
         return after
 
-    def _record(self, shape: TableShape, old: Values | None, new: Values | None) -> dict[str, Any] | None:
-        image_text = self._scene.dialect.image_text
-        before = None if old is None else image_text(shape, old)
-        after = None if new is None else image_text(shape, new)
-        if before == after:
-            return None
-        if old is not None and new is not None and after is not None and len(after) > codec.SAME_OVER:
-            after = _shortened(shape, old, new)
-        old_id, new_id = _row_id(shape, old), _row_id(shape, new)
-        moved = old is not None and new is not None and old_id != new_id
-        return {
-            "table_schema": shape.table.schema,
-            "table_name": shape.table.name,
-            "row_id": old_id if new is None else new_id,
-            "old_row_id": old_id if moved else None,
-            "event_type": _event(old, new),
-            "before": before,
-            "after": after,
-            "source": Source.LISTENER.value,
-        }
 
-
-def _event(old: Values | None, new: Values | None) -> str:
-    if old is None:
-        return EventType.INSERT.value
-    return EventType.DELETE.value if new is None else EventType.UPDATE.value
+def _record(dialect: Dialect, shape: TableShape, old: Values | None, new: Values | None) -> Record | None:
+    """The record of one row's step; None where nothing changed."""
+    before = None if old is None else dialect.image_text(shape, old)
+    after = None if new is None else dialect.image_text(shape, new)
+    if before == after:
+        return None
+    row_id, old_row_id = _row_id(shape, new), _row_id(shape, old)
+    event = EventType.UPDATE
+    if new is None:
+        row_id, old_row_id, event = old_row_id, None, EventType.DELETE
+    elif old is None:
+        event = EventType.INSERT
+    elif after is not None and len(after) > codec.SAME_OVER:
+        after = _shortened(shape, old, new)
+    moved = None if old_row_id == row_id else old_row_id
+    table = shape.table
+    return table.schema, table.name, row_id, moved, event.value, before, after, Source.LISTENER.value
 
 
 def _row_id(shape: TableShape, values: Values | None) -> str | None:
     if values is None or not shape.primary_key:
         return None
-    key = [values[shape.column_names.index(column)] for column in shape.primary_key]
-    if len(key) == 1 and type(key[0]) is int:
-        return str(key[0])
-    return codec.row_id([codec.encode(value) for value in key])
+    key = [values[place] for place in shape.key_places]
+    return str(key[0]) if len(key) == 1 and type(key[0]) is int else codec.row_id([codec.encode(part) for part in key])
 
 
 def _shortened(shape: TableShape, old: Values, new: Values) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +42,6 @@ class Scenes:
         self._create = create
         self._known: WeakKeyDictionary[Engine, tuple[_Facts, Scene]] = WeakKeyDictionary()
         self._prepared: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
-        self._lock = threading.Lock()
 
     def dialect(self, connection: Connection) -> Dialect:
         """The facts of the connection's database."""
@@ -51,16 +49,19 @@ class Scenes:
 
     def prepare(self, connection: Connection) -> None:
         """At the first connection: create or upgrade the log, where that was asked for."""
-        if not self._create or connection.engine in self._prepared or connection.in_transaction():
+        if not self._create or connection.engine in self._prepared:
             return
-        with self._lock:
-            if connection.engine in self._prepared:
+        # No lock of our own: coroutines share a thread. The database's write lock lets one of them create the log.
+        with quiet(connection):
+            if not connection.in_transaction():
+                with connection.begin():
+                    self._create_log(connection)
+            elif not self._driver_in_transaction(connection):
+                self._create_log(connection)
+                # The session's transaction has sent nothing yet, so this commits the log and nothing else.
+                connection.connection.commit()
+            else:
                 return
-            begin = self.dialect(connection).begin_write_sql
-            with quiet(connection), connection.begin():
-                if begin is not None:
-                    connection.exec_driver_sql(begin)
-                init_log(connection, self._tables)
             self._prepared[connection.engine] = True
 
     def enter(self, connection: Connection) -> Scene:
@@ -72,7 +73,7 @@ class Scenes:
         lock = dialect.lock_sql(self._tables.changelog_name)
         if lock is not None:
             self._lock_log(connection, lock)
-        if not dialect.in_transaction(connection.connection.driver_connection):
+        if not self._driver_in_transaction(connection):
             raise CaptureError(
                 "this engine is in AUTOCOMMIT: a change and its record could not be one transaction",
                 hint="write through a transaction, or install capture triggers",
@@ -107,9 +108,19 @@ class Scenes:
                 raise
             if not self._create:
                 check_log(connection, self._tables)
-            init_log(connection, self._tables)
+            self._create_log(connection)
             connection.info[_UNCOMMITTED] = True
             connection.exec_driver_sql(lock)
+
+    def _create_log(self, connection: Connection) -> None:
+        """Create or upgrade the log under the write lock, so that two programs don't do it at once."""
+        begin = self.dialect(connection).begin_write_sql
+        if begin is not None and not self._driver_in_transaction(connection):
+            connection.exec_driver_sql(begin)
+        init_log(connection, self._tables)
+
+    def _driver_in_transaction(self, connection: Connection) -> bool:
+        return self.dialect(connection).in_transaction(connection.connection.driver_connection)
 
     def _facts(self, connection: Connection) -> _Facts:
         sql = self.dialect(connection).scene_sql(TableName(self._tables.meta.name, self._tables.schema))

@@ -17,7 +17,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_DATA_VERBS = frozenset({"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "MERGE", "TRUNCATE", "COPY", "LOAD", "SELECT"})
+_DATA_VERBS = frozenset(
+    {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "MERGE", "TRUNCATE", "COPY", "LOAD", "SELECT"}
+)
 _CONFLICT_WORDS = frozenset({"ROLLBACK", "ABORT", "REPLACE", "FAIL", "IGNORE"})
 _FILLERS = frozenset({"INTO", "FROM", "TABLE", "ONLY", "LOW_PRIORITY", "DELAYED", "QUICK", "IGNORE", "HIGH_PRIORITY"})
 
@@ -31,9 +33,7 @@ def written_tables(sql: str) -> frozenset[str]:
     words = list(_words(sql))
     if not words or words[0].upper() not in _DATA_VERBS:
         return frozenset()
-    return frozenset(
-        name.lower() for position in range(len(words)) if (name := _target(words, position)) is not None
-    )
+    return frozenset(name.lower() for position in range(len(words)) if (name := _target(words, position)) is not None)
 
 
 def _words(sql: str) -> Iterator[str]:

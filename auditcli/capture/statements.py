@@ -25,8 +25,12 @@ Dml: TypeAlias = Insert | Update | Delete
 
 def target(statement: Dml) -> Table | None:
     """The table that the statement writes to; None for something that is no table."""
-    table: Any = statement.entity_description["table"]
-    return table if isinstance(table, Table) else None
+    return statement.table if isinstance(statement.table, Table) else None
+
+
+def entity(statement: Dml) -> Any:
+    """The mapped class (or its mapper) that the statement was written for; None for a plain table."""
+    return statement.table._annotations.get("parententity")
 
 
 def table_name(table: Table, schema_map: Mapping[str | None, str | None] | None, default: str | None) -> TableName:
@@ -37,9 +41,7 @@ def table_name(table: Table, schema_map: Mapping[str | None, str | None] | None,
 
 def raw_values(connection: Connection, columns: Sequence[ColumnElement[Any]], rows: Iterable[Values]) -> list[Values]:
     """Python values as the driver will store them in these columns."""
-    processors = [
-        column.type.dialect_impl(connection.dialect).bind_processor(connection.dialect) for column in columns
-    ]
+    processors = [column.type.dialect_impl(connection.dialect).bind_processor(connection.dialect) for column in columns]
     if not any(processors):
         return list(rows)
     return [
@@ -77,7 +79,9 @@ def key_values(binds: Sequence[BindParameter[Any]], parameters: Parameters) -> l
     ]
 
 
-def rows_query(statement: Update | Delete, shape: TableShape, dialect: Dialect, *, as_bytes: bool = False) -> Select[Any]:
+def rows_query(
+    statement: Update | Delete, shape: TableShape, dialect: Dialect, *, as_bytes: bool = False
+) -> Select[Any]:
     """Reads locator and stored values of the rows that the statement's WHERE clause finds."""
     expressions = [*dialect.locator_sql(shape), *dialect.value_sql(shape, as_bytes=as_bytes)]
     return matching(statement, [sa.literal_column(expression) for expression in expressions])
@@ -85,9 +89,9 @@ def rows_query(statement: Update | Delete, shape: TableShape, dialect: Dialect, 
 
 def matching(statement: Update | Delete, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """A SELECT of these columns from the rows that the statement's WHERE clause finds."""
-    description = statement.entity_description
     # An entity brings along what the ORM adds by itself, such as the discriminator of single-table inheritance.
-    query = sa.select(*columns).select_from(description.get("entity", description["table"]))
+    mapped = entity(statement)
+    query = sa.select(*columns).select_from(statement.table if mapped is None else mapped)
     query = query.options(*statement._with_options)
     return query if statement.whereclause is None else query.where(statement.whereclause)
 
@@ -126,8 +130,8 @@ def _column_name(statement: Update | Insert, column: Any) -> str | None:
     table = target(statement)
     if table is not None and column in table.c:
         return table.c[column].name
-    entity = statement.entity_description.get("entity")
-    attribute = None if entity is None else sa.inspect(entity).mapper.column_attrs.get(column)
+    mapped = entity(statement)
+    attribute = None if mapped is None else mapped.mapper.column_attrs.get(column)
     return None if attribute is None else str(attribute.columns[0].name)
 
 

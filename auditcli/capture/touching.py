@@ -127,9 +127,7 @@ class _Toucher:
     def _run(self, query: Select[Any], parameters: Parameters) -> list[Values]:
         rows: dict[Values, None] = {}
         for given in parameters:
-            answer = self._connection.execute(
-                query, statements.query_parameters(query, given)
-            )
+            answer = self._connection.execute(query, statements.query_parameters(query, given))
             rows |= dict.fromkeys(tuple(row) for row in answer)
         return list(rows)
 
