@@ -1,0 +1,1 @@
+"""What is measured, against whom, as ratios of runs that take turns."""

@@ -1,0 +1,29 @@
+"""`python -m benchmarks [ROUNDS]`: one table of ratios."""
+
+from __future__ import annotations
+
+import platform
+import sqlite3
+import sys
+
+import sqlalchemy
+
+from benchmarks.capture import capture_rows
+from benchmarks.rounds import HEADER
+from benchmarks.startup import startup_rows
+
+
+def main(arguments: list[str]) -> int:
+    """Measure everything; judges nothing, since a busy machine is no failure."""
+    rounds = int(arguments[0]) if arguments else 9
+    versions = f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}"
+    print(f"{versions}, SQLite {sqlite3.sqlite_version}, {rounds} rounds, medians")
+    print(HEADER)
+    for rows in (capture_rows, startup_rows):
+        for ratio in rows(rounds):
+            print(ratio.row(), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
