@@ -1,0 +1,411 @@
+"""What changed between two positions: one net change a row.
+
+A row of which all records are selected needs only its first and its last one; the database finds them. Where others'
+records stand between the selected ones, the row is folded cell by cell, so that only what is selected shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, Text, func, select, type_coerce
+
+from auditcli import codec
+from auditcli.changeset import net, threads, touched_columns
+from auditcli.fold import ABSENT, RowFold, fold
+from auditcli.log.prefilter import asks_for_tables_only
+from auditcli.log.query import Condition, Criteria, read_pages, unindexed, window_conditions
+from auditcli.log.reader import ALL, Header, LogReader, Window
+from auditcli.model import Change, EventType, Image, Source, TableName
+from auditcli.selection import Selection
+from auditcli.shape import TableShape
+
+_PAGE = 500
+_KEYS = 200
+_NARROW = 100_000
+"""Windows of so few records are gathered in memory: walking the index would touch every row of the log."""
+
+_EVERYTHING = Selection()
+
+
+@dataclass(frozen=True, slots=True)
+class NetChange:
+    """What the selected changes of one row amount to.
+
+    `change` has the id, time and actor of the last of them; `count` says how many there are, `actors` whose they are.
+    `interrupted` names, for a column that somebody else wrote in between, the first such change.
+    """
+
+    change: Change
+    first_id: int
+    last_id: int
+    count: int
+    actors: tuple[str | None, ...]
+    interrupted: Mapping[str, Change] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that differ in the end."""
+        return touched_columns(self.change)
+
+
+@dataclass(frozen=True)
+class TableStat:
+    """How many rows of a table came, went or differ, and how many of those differ in each column."""
+
+    table: TableName
+    inserted: int
+    updated: int
+    deleted: int
+    columns: Mapping[str, int]
+
+    @property
+    def rows(self) -> int:
+        """All rows with a net change."""
+        return self.inserted + self.updated + self.deleted
+
+
+class _Run(NamedTuple):
+    """All records of a row in the window, by what matters of the first and of the last."""
+
+    row_id: str
+    first_id: int
+    last_id: int
+    records: int
+    least_actor: str
+    greatest_actor: str
+    before_text: str | None
+    after_text: str | None
+    first_event: str
+    last_event: str
+    first_actor: str | None
+    last_actor: str | None
+    timestamp: datetime
+    transaction_id: str | None
+    source: str
+
+
+def diff(reader: LogReader, selection: Selection = _EVERYTHING, window: Window = ALL) -> Iterator[NetChange]:
+    """The net change of each row with selected changes, by table; rows that end as they began are left out."""
+    if not asks_for_tables_only(selection) or _is_narrow(reader, window):
+        yield from _gathered(reader, selection, window)
+        return
+    for table in reader.tracked_tables():
+        if selection.tables.passes(table.__eq__):
+            yield from _WholeTable(reader, table, window).net_changes()
+
+
+def diff_stat(net_changes: Iterable[NetChange]) -> list[TableStat]:
+    """The net changes summed up by table; a column is counted where a row that stays differs in it."""
+    events: dict[TableName, Counter[EventType]] = {}
+    columns: dict[TableName, Counter[str]] = {}
+    for net_change in net_changes:
+        change = net_change.change
+        events.setdefault(change.table, Counter())[_kind(change)] += 1
+        counted = columns.setdefault(change.table, Counter())
+        if change.event_type is EventType.UPDATE:
+            counted.update(net_change.columns)
+    return [
+        TableStat(table, kinds[EventType.INSERT], kinds[EventType.UPDATE], kinds[EventType.DELETE], columns[table])
+        for table, kinds in sorted(events.items(), key=lambda item: str(item[0]))
+    ]
+
+
+def _kind(change: Change) -> EventType:
+    return EventType.DELETE if change.event_type.removes else change.event_type
+
+
+def _is_narrow(reader: LogReader, window: Window) -> bool:
+    last_id = reader.last_id() if window.until_id is None else window.until_id
+    return last_id - window.since_id <= _NARROW
+
+
+# Whole tables: the database finds the ends of each run.
+
+
+class _WholeTable:
+    """One table of which every change in the window is selected."""
+
+    def __init__(self, reader: LogReader, table: TableName, window: Window) -> None:
+        self._reader = reader
+        self._table = table
+        self._window = window
+        self._log = reader.tables.changelog.c
+        self._shape = reader.table_shape(table)
+        self._conditions = (*reader.in_table(table), *window_conditions(reader.connection, reader.tables, window))
+        self._moves = _moves(reader, self._conditions)
+
+    def net_changes(self) -> Iterator[NetChange]:
+        stories = _Stories(self._reader, self._table, self._window)
+        if _keys_may_share_text(self._shape):
+            yield from stories.of_all()
+            return
+        apart = {key for move in self._moves for key in move}
+        for runs in self._runs():
+            apart |= {run.row_id for run in runs if EventType.SNAPSHOT in (run.first_event, run.last_event)}
+            yield from self._net_runs([run for run in runs if run.row_id not in apart])
+        yield from stories.of_keys(sorted(apart))
+        yield from stories.of_keyless()
+
+    def _net_runs(self, runs: Sequence[_Run]) -> Iterator[NetChange]:
+        actors = self._actors(runs)
+        headers = self._reader.headers(run.transaction_id for run in runs if run.transaction_id is not None)
+        for run in runs:
+            change = self._net_of(run, headers.get(run.transaction_id or ""))
+            if change is not None:
+                yield NetChange(change, run.first_id, run.last_id, run.records, actors[run.row_id])
+
+    def _net_of(self, run: _Run, header: Header | None) -> Change | None:
+        """What `changeset.net` makes of the run's records, from the two that matter."""
+        if run.before_text == run.after_text:
+            return None
+        before, after = _image(run.before_text), _image(run.after_text)
+        if run.after_text is not None and '"$same"' in run.after_text:
+            after = self._reader.change(run.last_id).after
+        if codec.same_image(before, after):
+            return None
+        kept = EventType.INSERT if before is None else EventType.UPDATE
+        return Change(
+            id=run.last_id,
+            timestamp=run.timestamp,
+            table=self._table,
+            row_id=run.row_id,
+            event_type=EventType(run.last_event) if after is None else kept,
+            before=before,
+            after=after,
+            transaction_id=run.transaction_id,
+            actor=run.last_actor,
+            source=Source(run.source),
+            reason=header.reason if header else None,
+            context=(header.context if header else None) or {},
+        )
+
+    def _runs(self) -> Iterator[Sequence[_Run]]:
+        """Each row's first `before` and last `after`, in the order of the index, a page at a time."""
+        log = self._log
+        ends = self._ends_of_runs()
+        page = ends
+        while True:
+            runs = [_Run(*row) for row in self._reader.execute(self._joined(page)).all()]
+            yield runs
+            if len(runs) < _PAGE:
+                return
+            page = ends.where(log.row_id > runs[-1].row_id)
+
+    def _ends_of_runs(self) -> Select[Any]:
+        log = self._log
+        actor = unindexed(log.actor)
+        return (
+            select(
+                log.row_id,
+                func.min(log.id).label("first_id"),
+                func.max(log.id).label("last_id"),
+                func.count().label("records"),
+                func.min(actor).label("least_actor"),
+                func.max(actor).label("greatest_actor"),
+            )
+            .where(*self._conditions, log.row_id.is_not(None))
+            .group_by(log.row_id)
+            .order_by(log.row_id)
+            .limit(_PAGE)
+        )
+
+    def _joined(self, ends: Select[Any]) -> Select[Any]:
+        run = ends.subquery()
+        first, last = (self._reader.tables.changelog.alias(name) for name in ("first", "last"))
+        columns = (
+            *run.c,
+            type_coerce(first.c.before, Text).label("before_text"),
+            type_coerce(last.c.after, Text).label("after_text"),
+            *(first.c.event_type.label("first_event"), last.c.event_type.label("last_event")),
+            *(first.c.actor.label("first_actor"), last.c.actor.label("last_actor")),
+            *(last.c.timestamp, last.c.transaction_id, last.c.source),
+        )
+        joined = run.join(first, first.c.id == run.c.first_id).join(last, last.c.id == run.c.last_id)
+        return select(*columns).select_from(joined).order_by(run.c.row_id)
+
+    def _actors(self, runs: Iterable[_Run]) -> Mapping[str, tuple[str | None, ...]]:
+        """Whose changes each run holds; only longer runs of more than one are looked up."""
+        found = {run.row_id: {run.first_actor, run.last_actor} for run in runs}
+        mixed = [run.row_id for run in runs if run.records > 2 and run.least_actor != run.greatest_actor]
+        for batch in self._reader.batches(mixed):
+            log = self._log
+            statement = select(log.row_id, log.actor).where(*self._conditions, log.row_id.in_(batch)).distinct()
+            for row_id, actor in self._reader.execute(statement).all():
+                found[row_id].add(actor)
+        return {row_id: _in_order(actors) for row_id, actors in found.items()}
+
+
+def _image(text: str | None) -> Image | None:
+    return None if text is None else json.loads(text)
+
+
+def _moves(reader: LogReader, conditions: Iterable[Condition]) -> list[tuple[str, str]]:
+    """The keys that rows took and left: what stands at one of them may be several rows."""
+    log = reader.tables.changelog.c
+    statement = select(log.row_id, log.old_row_id).where(*conditions, log.old_row_id.is_not(None))
+    return [(row_id, old_row_id) for row_id, old_row_id in reader.execute(statement)]
+
+
+def _keys_may_share_text(shape: TableShape | None) -> bool:
+    """Whether a key column keeps any value as it comes, so that 42 and '42' can be two rows under one look-up key."""
+    if shape is None:
+        return True
+    types = [column.type.upper() for column in shape.columns if column.name in shape.primary_key]
+    return any(not name or "BLOB" in name or name == "ANY" for name in types)
+
+
+# Any selection: the selected ids are gathered, then all records of their rows are read.
+
+
+def _gathered(reader: LogReader, selection: Selection, window: Window) -> Iterator[NetChange]:
+    keys: dict[TableName, set[str | None]] = {}
+    selected: set[int] = set()
+    for change_id, table, row_id in _selected(reader, selection, window):
+        keys.setdefault(table, set()).add(row_id)
+        selected.add(change_id)
+    for table in sorted(keys, key=str):
+        stories = _Stories(reader, table, window, selected)
+        yield from stories.of_keys(sorted(key for key in keys[table] if key is not None))
+        if None in keys[table]:
+            yield from stories.of_keyless()
+
+
+def _selected(reader: LogReader, selection: Selection, window: Window) -> Iterator[tuple[int, TableName, str | None]]:
+    log = reader.tables.changelog.c
+    criteria = reader.criteria(selection, window).also(log.event_type != EventType.SNAPSHOT.value)
+    if not criteria.exact:
+        for change in reader.changes(selection, window):
+            if change.event_type is not EventType.SNAPSHOT:
+                yield change.id, change.table, change.row_id
+        return
+    columns = (log.id, log.table_name, log.table_schema, log.row_id)
+    for rows in read_pages(reader.connection, reader.tables, columns, criteria):
+        for change_id, name, schema, row_id in rows:
+            yield change_id, TableName(name, schema), row_id
+
+
+class _Stories:
+    """The rows of one table by all their records in the window, of which some (`selected`) or all are selected."""
+
+    def __init__(
+        self, reader: LogReader, table: TableName, window: Window, selected: Collection[int] | None = None
+    ) -> None:
+        self._reader = reader
+        self._table = table
+        self._window = window
+        self._selected = selected
+        self._conditions = (*reader.in_table(table), *window_conditions(reader.connection, reader.tables, window))
+        shape = reader.table_shape(table)
+        self._primary_key = shape.primary_key if shape else ()
+
+    def of_all(self) -> Iterator[NetChange]:
+        """Every row, in memory at once."""
+        return self._net_changes(self._reader.records(Criteria(self._conditions)))
+
+    def of_keyless(self) -> Iterator[NetChange]:
+        """The rows without a key, which only their images tell apart: in memory at once."""
+        no_key = self._reader.tables.changelog.c.row_id.is_(None)
+        return self._net_changes(self._reader.records(Criteria((*self._conditions, no_key))))
+
+    def of_keys(self, keys: Sequence[str]) -> Iterator[NetChange]:
+        """The rows at some keys, and those that moves link with them."""
+        if not keys:
+            return
+        for batch in _batches(keys, _moves(self._reader, self._conditions)):
+            yield from self._net_changes(self._reader.row_records(self._table, batch, window=self._window))
+
+    def _net_changes(self, records: Iterable[Change]) -> Iterator[NetChange]:
+        for story in threads(records, self._primary_key):
+            found = _net_of_story(story, self._selected)
+            if found is not None:
+                yield found
+
+
+def _batches(keys: Iterable[str], moves: Iterable[tuple[str, str]]) -> Iterator[set[str]]:
+    """The keys in parts such that no row is in two of them."""
+    linked: dict[str, set[str]] = {}
+    for row_id, old_row_id in moves:
+        linked.setdefault(row_id, set()).add(old_row_id)
+        linked.setdefault(old_row_id, set()).add(row_id)
+    done: set[str] = set()
+    batch: set[str] = set()
+    for key in keys:
+        if key in done:
+            continue
+        component = _component(key, linked)
+        batch |= component
+        done |= component & linked.keys()
+        if len(batch) >= _KEYS:
+            yield batch
+            batch = set()
+    if batch:
+        yield batch
+
+
+def _component(key: str, linked: Mapping[str, set[str]]) -> set[str]:
+    met = {key}
+    ahead = [key]
+    while ahead:
+        for other in linked.get(ahead.pop(), ()):
+            if other not in met:
+                met.add(other)
+                ahead.append(other)
+    return met
+
+
+def _net_of_story(story: Sequence[Change], selected: Collection[int] | None) -> NetChange | None:
+    steps = [change for change in story if change.event_type is not EventType.SNAPSHOT]
+    own = steps if selected is None else [change for change in steps if change.id in selected]
+    if not own:
+        return None
+    run = [change for change in steps if own[0].id <= change.id <= own[-1].id]
+    interrupted: Mapping[str, Change] = {}
+    if len(run) == len(own):
+        change = net(run)
+    else:
+        folded = fold(run, {change.id for change in own})
+        change, interrupted = _net_of_fold(folded, own), _interrupted(folded)
+    if change is None:
+        return None
+    actors = _in_order({each.actor for each in own})
+    return NetChange(change, own[0].id, own[-1].id, len(own), actors, interrupted)
+
+
+def _net_of_fold(folded: RowFold, own: Sequence[Change]) -> Change | None:
+    """The selected changes of a row between which others wrote: only the cells that they touched differ."""
+    existed, exists = (True, True) if folded.existence is None else (folded.existence.target, folded.existence.expected)
+    last = own[-1]
+    after = _overlaid(last.image, ((cell.column, cell.expected) for cell in folded.cells))
+    before = _overlaid(after, ((cell.column, cell.target) for cell in folded.cells))
+    if existed == exists and (not exists or codec.same_image(before, after)):
+        return None
+    start = own[0].old_row_id or own[0].row_id
+    moved = existed is exists is True and start != last.row_id and any(change.old_row_id for change in own)
+    return replace(
+        last,
+        event_type=EventType.UPDATE if existed is exists else EventType.INSERT if exists else EventType.DELETE,
+        before=before if existed else None,
+        after=after if exists else None,
+        old_row_id=start if moved else None,
+    )
+
+
+def _overlaid(image: Image, cells: Iterable[tuple[str | None, Any]]) -> Image:
+    """The image with other values; a column that was not there leaves it."""
+    values: dict[str, Any] = dict(image)
+    values |= {column: value for column, value in cells if column is not None}
+    return {column: value for column, value in values.items() if value is not ABSENT}
+
+
+def _interrupted(folded: RowFold) -> Mapping[str, Change]:
+    return {cell.column: cell.blocked_by for cell in folded.cells if cell.column is not None and cell.blocked_by}
+
+
+def _in_order(actors: Iterable[str | None]) -> tuple[str | None, ...]:
+    return tuple(sorted(actors, key=lambda actor: (actor is None, actor or "")))

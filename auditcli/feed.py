@@ -1,0 +1,192 @@
+"""The log in commit order: committed transactions, whole, each once, from a place that can be kept and taken up again.
+
+Log ids are not committed in order where several writers run at once, so a reader must not go past the *watermark*: the
+highest id up to which nothing can appear any more. Transactions come ordered by their highest id, which is a valid
+commit order for every row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Engine, func, or_, select
+
+from auditcli.dialects import Dialect
+from auditcli.errors import LogError
+from auditcli.log.query import Criteria
+from auditcli.log.reader import LogReader
+from auditcli.log.tables import LogTables
+from auditcli.model import Change
+from auditcli.selection import Selection, matches
+
+INTERVAL = 0.04
+"""Seconds between two looks for new commits."""
+
+_PAGE = 400
+_ENOUGH = 2000
+"""How many selected changes one poll gathers before it hands them over."""
+
+_EVERYTHING = Selection()
+
+Committed: TypeAlias = tuple[Change, ...]
+"""The selected changes of one transaction, in id order; never empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a reader stands: in which log, after which id, and whose record that is."""
+
+    log_uuid: str
+    log_id: int
+    transaction_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The last record of a transaction; a record without a transaction is one by itself."""
+
+    log_id: int
+    transaction_id: str | None
+
+
+def watermark(connection: Connection, tables: LogTables, dialect: Dialect) -> int:
+    """The id up to which the log is complete: nothing at or below it can still be committed."""
+    if not dialect.log_ids_follow_commits:
+        raise LogError(
+            f"the log of a {dialect.name} database can't be read in commit order",
+            hint="a later version of auditcli may do it; `audit log` lists what is there",
+        )
+    return connection.scalar(select(func.max(tables.changelog.c.id))) or 0
+
+
+def place_after(reader: LogReader, boundary: int) -> Place:
+    """The place of a reader that has seen all up to a log id."""
+    log_id = reader.id_at_or_before(boundary)
+    _, transaction_id = reader.transaction_at(log_id)
+    return Place(reader.log_uuid(), log_id, transaction_id)
+
+
+class Feed:
+    """Reads on from a place; between two reads it holds neither a snapshot nor a lock."""
+
+    def __init__(self, engine: Engine, tables: LogTables, dialect: Dialect, start: int | Place = 0) -> None:
+        self._engine = engine
+        self._tables = tables
+        self._dialect = dialect
+        self.place = start if isinstance(start, Place) else self._place_after(start)
+
+    def poll(self, selection: Selection = _EVERYTHING) -> list[Committed]:
+        """The next committed transactions with selected changes; none when there is nothing new.
+
+        Raises LogError where the place is not one of this log.
+        """
+        while True:
+            moved_on, committed = self._read_on(selection)
+            if committed or not moved_on:
+                return committed
+
+    def follow(
+        self, selection: Selection = _EVERYTHING, *, stop: Event | None = None, interval: float = INTERVAL
+    ) -> Iterator[Committed]:
+        """What there is and then what gets committed, until `stop` is set."""
+        stop = stop or Event()
+        with self._engine.connect() as watcher:
+            while not stop.is_set():
+                # Counted before the look: a commit in between is seen by the next one.
+                counted = self._count(watcher)
+                committed = self.poll(selection)
+                while committed and not stop.is_set():
+                    yield from committed
+                    committed = self.poll(selection)
+                self._wait(watcher, counted, stop, interval)
+
+    def _read_on(self, selection: Selection) -> tuple[bool, list[Committed]]:
+        """Whether there was anything new, and what of it is selected."""
+        last: _End | None = None
+        committed: list[list[Change]] = []
+        with self._engine.connect() as connection:
+            reader = LogReader(connection, self._tables, dialect=self._dialect)
+            self._check_place(reader)
+            ends = self._ends(connection, watermark(connection, self._tables, self._dialect))
+            for end, whole in self._whole(reader, ends):
+                last = end
+                _append(committed, [change for change in whole if matches(selection, change)])
+                if sum(map(len, committed)) >= _ENOUGH:
+                    break
+        if last is not None:
+            self.place = Place(self.place.log_uuid, last.log_id, last.transaction_id)
+        return last is not None, [tuple(changes) for changes in committed]
+
+    def _ends(self, connection: Connection, until_id: int) -> list[_End]:
+        """The next transactions that end at or below the watermark, by their last records."""
+        log = self._tables.changelog.c
+        later = self._tables.changelog.alias().c
+        goes_on = select(later.id).where(later.transaction_id == log.transaction_id, later.id > log.id).exists()
+        statement = (
+            select(log.id, log.transaction_id)
+            .where(log.id > self.place.log_id, log.id <= until_id, ~goes_on)
+            .order_by(log.id)
+            .limit(_PAGE)
+        )
+        return [_End(*row) for row in connection.execute(statement)]
+
+    def _whole(self, reader: LogReader, ends: Sequence[_End]) -> Iterator[tuple[_End, list[Change]]]:
+        """Each of the transactions with all of its changes, in the order of their last ones."""
+        if not ends:
+            return
+        log = self._tables.changelog.c
+        by_id = {end.log_id: end for end in ends}
+        ids = {end.transaction_id for end in ends} - {None}
+        own = or_(log.transaction_id.in_(ids), log.id == ends[0].log_id)
+        lowest = reader.scalar(select(func.min(log.id)).where(own))
+        begun: defaultdict[str | int, list[Change]] = defaultdict(list)
+        for change in reader.records(Criteria((log.id >= lowest, log.id <= ends[-1].log_id))):
+            key = change.transaction_id or change.id
+            if change.transaction_id in ids or change.id in by_id:
+                begun[key].append(change)
+            if change.id in by_id:
+                yield by_id[change.id], begun.pop(key)
+
+    def _check_place(self, reader: LogReader) -> None:
+        if reader.log_uuid() != self.place.log_uuid:
+            raise _moved(f"this is another log than the one read up to {self.place.log_id}")
+        exists, transaction_id = reader.transaction_at(self.place.log_id)
+        if self.place.log_id and not (exists and transaction_id == self.place.transaction_id):
+            raise _moved(f"the log's record {self.place.log_id} is not the one that was read before")
+
+    def _place_after(self, boundary: int) -> Place:
+        with self._engine.connect() as connection:
+            return place_after(LogReader(connection, self._tables, dialect=self._dialect), boundary)
+
+    def _count(self, watcher: Connection) -> Any:
+        if self._dialect.change_counter_sql is None:
+            return None
+        counted = watcher.exec_driver_sql(self._dialect.change_counter_sql).scalar()
+        watcher.rollback()
+        return counted
+
+    def _wait(self, watcher: Connection, counted: Any, stop: Event, interval: float) -> None:
+        """Sleep until somebody has committed; where the database can't tell, for one interval."""
+        while not stop.wait(interval):
+            if counted is None or self._count(watcher) != counted:
+                return
+
+
+def _append(committed: list[list[Change]], changes: list[Change]) -> None:
+    """Add what one transaction committed; neighbours without a transaction that share a time come together."""
+    if not changes:
+        return
+    newest = committed[-1][-1] if committed else None
+    loose = newest is not None and newest.transaction_id is None and changes[0].transaction_id is None
+    if loose and newest is not None and newest.timestamp == changes[0].timestamp:
+        committed[-1] += changes
+    else:
+        committed.append(changes)
+
+
+def _moved(message: str) -> LogError:
+    return LogError(message, hint="a backup may have been restored; start again with `--since` and a time or an id")

@@ -1,0 +1,60 @@
+"""One row through time, from the log alone: its history, who last wrote each column, its state at a position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from auditcli.changeset import touched_columns
+from auditcli.errors import NotFound
+from auditcli.log.reader import LogReader
+from auditcli.model import Change, Image, JsonValue, RowKey
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnBlame:
+    """A column's value and the change that wrote it last; None where that was before the log knew the row.
+
+    Of a row that is gone these are the last values, and the change is the one that removed it.
+    """
+
+    column: str
+    value: JsonValue
+    change: Change | None
+
+
+def row_history(reader: LogReader, row: RowKey) -> list[Change]:
+    """All changes of a row, oldest first, followed through changes of its key; raises NotFound where there are none."""
+    history = reader.row_thread(row)
+    if not history:
+        raise _unknown(reader, row)
+    return history
+
+
+def blame(reader: LogReader, row: RowKey) -> list[ColumnBlame]:
+    """Who last wrote each column of a row."""
+    history = row_history(reader, row)
+    return [ColumnBlame(column, value, _last_writer(history, column)) for column, value in history[-1].image.items()]
+
+
+def row_at(reader: LogReader, row: RowKey, boundary: int) -> Image | None:
+    """What a row looked like at a position; None where it did not exist then.
+
+    A transaction that had not ended by then had not happened.
+    """
+    history = row_history(reader, row)
+    unfinished = reader.straddling(boundary)
+    happened = [change for change in history if change.id <= boundary and change.transaction_id not in unfinished]
+    return happened[-1].after if happened else history[0].before
+
+
+def _last_writer(history: Sequence[Change], column: str) -> Change | None:
+    return next((change for change in reversed(history) if column in touched_columns(change)), None)
+
+
+def _unknown(reader: LogReader, row: RowKey) -> NotFound:
+    tracked = reader.tracked_tables()
+    if row.table not in tracked:
+        names = ", ".join(map(str, tracked)) or "none yet"
+        return NotFound(f"no table {row.table} in the log", hint=f"tables in the log: {names}")
+    return NotFound(f"no change of {row} is recorded", hint=f"`audit log table:{row.table}` lists what is")
