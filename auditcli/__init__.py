@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from auditcli.capture.context import context, untracked
     from auditcli.capture.listeners import track, untrack
     from auditcli.errors import AuditError
-    from auditcli.log.tables import ChangeLog
+    from auditcli.log.entity import ChangeLog
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AuditError": "auditcli.errors",
-    "ChangeLog": "auditcli.log.tables",
+    "ChangeLog": "auditcli.log.entity",
     "context": "auditcli.capture.context",
     "track": "auditcli.capture.listeners",
     "untrack": "auditcli.capture.listeners",

@@ -179,25 +179,29 @@ def row_id_of(image: Image, primary_key: Sequence[str]) -> str | None:
     return row_id([image[column] for column in primary_key])
 
 
-def image_text(columns: tuple[str, ...], values: Sequence[object]) -> str:
-    """An image as text from a row as the driver returned it: what `dump` makes of the encoded values, but faster."""
-    return _image_template(columns) % tuple([_WRITERS.get(type(value), _written)(value) for value in values])
-
-
 @lru_cache(maxsize=4096)
-def _image_template(columns: tuple[str, ...]) -> str:
-    return "{" + ",".join(dump(column).replace("%", "%%") + ":%s" for column in columns) + "}"
+def image_writer(columns: tuple[str, ...]) -> Callable[[Sequence[object]], str]:
+    """A function that writes rows, as the driver returned them, as image texts: what `dump` makes of them, but faster."""
+    template = "{" + ",".join(dump(column).replace("%", "%%") + ":%s" for column in columns) + "}"
+
+    def write(values: Sequence[object]) -> str:
+        return template % tuple([_WRITERS[type(value)](value) for value in values])
+
+    return write
+
+
+class _Writers(dict[type, Callable[[Any], str]]):
+    """How values of a type are written; the codec knows those that are missing here."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        return _written
 
 
 def _written(value: object) -> str:
     return dump(encode(value))
 
 
-_WRITERS: dict[type, Callable[[Any], str]] = {
-    int: int.__repr__,
-    str: encode_basestring,
-    type(None): lambda _: "null",
-}
+_WRITERS = _Writers({int: int.__repr__, str: encode_basestring, type(None): lambda _: "null"})
 
 
 def decode_image(image: Image) -> Mapping[str, Any]:

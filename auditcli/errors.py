@@ -1,16 +1,16 @@
 """One error family: the message names the thing, the hint names the way out.
 
-    AuditError                  8
-    ├── UsageError              2
-    ├── NotFound                3
-    ├── CannotConnect           4
-    ├── ConflictError           5
-    ├── Declined                6
-    ├── LogError                8   (no log, foreign or newer log)
-    ├── LockTimeout             8
-    ├── ReadOnly                8
-    └── CaptureError            8   (a write that could not be recorded, so it was refused)
-        └── UnrecordableWrite   8
+AuditError                  8
+├── UsageError              2
+├── NotFound                3
+├── CannotConnect           4
+├── ConflictError           5
+├── Declined                6
+├── LogError                8   (no log, foreign or newer log)
+├── LockTimeout             8
+├── ReadOnly                8
+└── CaptureError            8   (a write that could not be recorded, so it was refused)
+    └── UnrecordableWrite   8
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -156,9 +156,9 @@ class Dialect(ABC):
     def lock_holder_hint(self) -> str:
         """How to find out who holds a lock."""
 
-    def image_text(self, shape: TableShape, values: Sequence[Any]) -> str:
-        """The image, as text, of stored values in the table's column order."""
-        return codec.image_text(shape.column_names, values)
+    def image_writer(self, shape: TableShape) -> Callable[[Sequence[Any]], str]:
+        """A function that gives the image, as text, of stored values in the table's column order."""
+        return codec.image_writer(shape.column_names)
 
     def rows_sql(self, shape: TableShape, condition: str, *, as_bytes: bool = False) -> str:
         """Reads locator and stored values of the rows that meet a condition."""

@@ -87,7 +87,9 @@ WHERE type = 'trigger' AND substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CA
         ]
 
     def locator_sql(self, shape: TableShape) -> list[str]:
-        return [self._column(shape, name) for name in shape.locator]
+        # The sign as in `value_sql`; row ids have no declared type and need their index.
+        columns = [(name, self._column(shape, name)) for name in shape.locator]
+        return [f"+{column}" if shape.column(name) else column for name, column in columns]
 
     def value_sql(self, shape: TableShape, *, as_bytes: bool = False) -> list[str]:
         columns = [self._column(shape, name) for name in shape.column_names]

@@ -1,4 +1,4 @@
-"""The tables of the change log; `ChangeLog` is their public face for SQLAlchemy users."""
+"""The tables of the change log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from sqlalchemy import (
     TypeDecorator,
 )
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped
 from sqlalchemy.types import DateTime
 
 from auditcli.model import TableName
@@ -116,8 +115,7 @@ def _changelog(name: str, metadata: MetaData) -> Table:
     Index(f"{name}_timestamp", columns.timestamp)
     Index(f"{name}_transaction_id", columns.transaction_id)
     # Few rows ever change their key: where the database can, the index holds only those.
-    moved = columns.old_row_id.is_not(None)
-    Index(f"{name}_moved", columns.table_name, columns.old_row_id, sqlite_where=moved, postgresql_where=moved)
+    Index(f"{name}_moved", columns.table_name, columns.old_row_id, sqlite_where=columns.old_row_id.is_not(None))
     return table
 
 
@@ -208,33 +206,3 @@ def _meta(name: str, metadata: MetaData) -> Table:
         Column("value", Text, nullable=False),
         sqlite_with_rowid=False,
     )
-
-
-class _LogBase(DeclarativeBase):
-    metadata = log_tables().metadata
-
-
-class ChangeLog(_LogBase):
-    """One change of one row, as recorded in the log under its default name.
-
-    Read it with plain SQLAlchemy: `select(ChangeLog).where(ChangeLog.table_name == "Track")`. `timestamp` is an aware
-    UTC datetime on every database; `before` and `after` are dicts in the form that `auditcli.codec` describes.
-    """
-
-    __table__ = log_tables().changelog
-
-    id: Mapped[int]
-    transaction_id: Mapped[str | None]
-    timestamp: Mapped[datetime]
-    actor: Mapped[str | None]
-    table_schema: Mapped[str | None]
-    table_name: Mapped[str]
-    row_id: Mapped[str | None]
-    old_row_id: Mapped[str | None]
-    event_type: Mapped[str]
-    before: Mapped[dict[str, Any] | None]
-    after: Mapped[dict[str, Any] | None]
-    source: Mapped[str]
-
-    def __repr__(self) -> str:
-        return f"ChangeLog(id={self.id}, {self.event_type} {self.table_name}/{self.row_id} by {self.actor})"

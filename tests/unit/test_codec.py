@@ -51,7 +51,7 @@ def test_a_stored_value_comes_back_from_its_image_bit_for_bit(value: object) -> 
 def test_the_fast_writer_of_images_writes_what_the_plain_one_does(row: dict[str, object]) -> None:
     plain = codec.dump({column: codec.encode(value) for column, value in row.items()})
 
-    assert codec.image_text(tuple(row), list(row.values())) == plain
+    assert codec.image_writer(tuple(row))(list(row.values())) == plain
 
 
 @given(STORED, STORED)

@@ -1,0 +1,247 @@
+"""The one writer of user tables: applies a plan in one transaction, or leaves everything as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from auditcli.capture.context import current_context
+from auditcli.capture.recorder import Recorder, Scene, quiet
+from auditcli.capture.scenes import Scenes
+from auditcli.checks import Surroundings, check_steps
+from auditcli.clock import Clock, utc_now
+from auditcli.dialects import Dialect, dialect_named
+from auditcli.errors import AuditError, LockTimeout, ReadOnly, UsageError
+from auditcli.fold import Absent
+from auditcli.log.reader import LogReader
+from auditcli.log.tables import LogTables, log_tables
+from auditcli.log.writer import LogWriter
+from auditcli.model import Change
+from auditcli.plan import Conflict, ConflictKind, Plan, Step, StepKind, shown
+from auditcli.refusal import PlanConflict, Refused, step_word
+from auditcli.rows import LiveRow, RowReader
+from auditcli.stepwise import needed_records, single_steps
+from auditcli.ways import NetWriting, SingleWriting
+from auditcli.writing import Writing
+
+__all__ = ["Outcome", "PlanConflict", "apply_plan"]
+
+_SAVEPOINT = "auditcli_apply"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What applying a plan did; `transaction_id` is None where there was nothing to write.
+
+    `corrected` are rows that triggers of the application's had to be overruled for; `stepwise` says that the rows went
+    back record by record, since the net steps were in each other's way.
+    """
+
+    plan: Plan
+    transaction_id: str | None = None
+    rows: int = 0
+    corrected: int = 0
+    stepwise: bool = False
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether something was left out."""
+        return bool(self.plan.conflicts)
+
+
+def apply_plan(
+    target: Engine | Connection,
+    plan: Plan,
+    *,
+    tables: LogTables | None = None,
+    clock: Clock = utc_now,
+    lock_timeout: float = 5.0,
+    read_only: bool = False,
+) -> Outcome:
+    """Do all steps of the plan in one transaction, recorded with the current context, or none of them.
+
+    Raises ConflictError where the rows are no longer as the plan saw them, LockTimeout where somebody else holds them
+    for more than `lock_timeout` seconds, and ReadOnly where the target takes no writes.
+    """
+    if read_only:
+        raise ReadOnly(f"{plan.target} is read-only", hint="remove read_only = true from its profile to write there")
+    if plan.refused:
+        raise PlanConflict(plan.conflicts, "the plan has conflicts")
+    if plan.is_empty:
+        return Outcome(plan)
+    with _connected(target) as connection, quiet(connection), _lock_timeout(connection, lock_timeout):
+        return _apply(connection, plan, tables or log_tables(), clock)
+
+
+@contextmanager
+def _connected(target: Engine | Connection) -> Iterator[Connection]:
+    if isinstance(target, Connection) and target.in_transaction():
+        raise UsageError("the connection has a transaction open", hint="commit or roll back before the plan is applied")
+    with nullcontext(target) if isinstance(target, Connection) else target.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def _lock_timeout(connection: Connection, seconds: float) -> Iterator[None]:
+    """Wait so long for locks inside the block, and as long as before after it."""
+    dialect = dialect_named(connection.dialect.name)
+    wanted = dialect.set_lock_timeout_sql(int(seconds * 1000))
+    if wanted is None or dialect.lock_timeout_sql is None:
+        yield
+        return
+    before = connection.exec_driver_sql(dialect.lock_timeout_sql).scalar_one()
+    connection.exec_driver_sql(wanted)
+    connection.rollback()
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(dialect.set_lock_timeout_sql(int(before)) or wanted)
+        connection.rollback()
+
+
+def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) -> Outcome:
+    dialect = dialect_named(connection.dialect.name)
+    try:
+        with connection.begin():
+            if dialect.begin_write_sql is not None:
+                connection.exec_driver_sql(dialect.begin_write_sql)
+            scene = Scenes(tables, {}, create=False, clock=clock).enter(connection)
+            if dialect.defer_constraints_sql is not None:
+                connection.exec_driver_sql(dialect.defer_constraints_sql)
+            outcome = _Applying(connection, plan, scene, clock).run()
+            _commit(connection, dialect)
+        return outcome
+    except DBAPIError as error:
+        if dialect.is_lock_timeout(error):
+            hint = dialect.lock_holder_hint()
+            raise LockTimeout(f"{plan.target} is locked; nothing was written", hint=hint) from error
+        raise AuditError(f"nothing was written, the database says: {error.orig}", hint=_hint(error)) from error
+
+
+def _hint(error: DBAPIError) -> str:
+    return f"it says so of: {error.statement}" if error.statement else "it says so of the commit"
+
+
+def _commit(connection: Connection, dialect: Dialect) -> None:
+    """Commit at the driver, which leaves the transaction open where a constraint that was put off is broken."""
+    try:
+        connection.connection.commit()
+    except connection.dialect.loaded_dbapi.IntegrityError as error:
+        raise _broken_references(connection, dialect, error) from error
+    except connection.dialect.loaded_dbapi.Error as error:
+        if dialect.is_lock_timeout(error):
+            raise LockTimeout(f"can't commit, nothing was written: {error}", hint=dialect.lock_holder_hint()) from error
+        raise
+
+
+def _broken_references(connection: Connection, dialect: Dialect, error: BaseException) -> PlanConflict:
+    if dialect.foreign_key_check_sql is None:
+        return PlanConflict((), str(error))
+    broken = connection.exec_driver_sql(dialect.foreign_key_check_sql).fetchall()
+    named = ", ".join(sorted({f"{row[0]} refers to {row[2]}" for row in broken})) or "none is left"
+    return PlanConflict((), f"{error}: {named}")
+
+
+class _Applying:
+    """One plan, under the lock."""
+
+    def __init__(self, connection: Connection, plan: Plan, scene: Scene, clock: Clock) -> None:
+        self._connection = connection
+        self._plan = plan
+        self._scene = scene
+        self._clock = clock
+        self._rows = RowReader(connection, scene.dialect)
+
+    def run(self) -> Outcome:
+        live = self._check_guards()
+        self._check_surroundings()
+        writing = self._write(live)
+        self._link(writing.recorder)
+        return Outcome(
+            plan=self._plan,
+            transaction_id=writing.recorder.transaction_id,
+            rows=self._plan.rows,
+            corrected=writing.corrected,
+            stepwise=isinstance(writing, SingleWriting),
+        )
+
+    def _check_guards(self) -> list[LiveRow | None]:
+        """Read every row again, now that nobody else can write; raises PlanConflict where one is not as planned."""
+        live = self._rows.of_steps(self._plan.steps, self._scene.shape)
+        found = [
+            conflict
+            for step, row in zip(self._plan.steps, live, strict=True)
+            if step.kind is not StepKind.INSERT
+            for conflict in _broken_guards(step, row)
+        ]
+        if found:
+            raise PlanConflict(tuple(found), "rows changed after the plan was made")
+        return live
+
+    def _check_surroundings(self) -> None:
+        around = Surroundings(self._rows, self._scene.shapes, self._scene.tracking.recorded)
+        checked = check_steps(self._plan.steps, around, self._plan.options)
+        unseen = [cascade for cascade in checked.cascades if cascade not in self._plan.cascades]
+        by_cascade = tuple(
+            Conflict(ConflictKind.DEPENDENT, cascade.table, None, None, f"{cascade}, which the plan did not show")
+            for cascade in unseen
+        )
+        if checked.conflicts or by_cascade:
+            raise PlanConflict((*checked.conflicts, *by_cascade), "rows changed after the plan was made")
+
+    def _write(self, live: list[LiveRow | None]) -> Writing:
+        self._execute(f"SAVEPOINT {_SAVEPOINT}")
+        writing = NetWriting(self._connection, self._new_recorder(), self._clock())
+        try:
+            writing.write(self._plan.steps, live)
+        except (Refused, PlanConflict) as refused:
+            if not self._scene.dialect.in_transaction(self._connection.connection.driver_connection):
+                raise
+            self._execute(f"ROLLBACK TO {_SAVEPOINT}")
+            return self._write_singly(refused)
+        self._execute(f"RELEASE {_SAVEPOINT}")
+        return writing
+
+    def _write_singly(self, refused: Refused | PlanConflict) -> Writing:
+        reader = LogReader(self._connection, self._scene.tables)
+        records: dict[int, Change] = {log_id: reader.change(log_id) for log_id in needed_records(self._plan.steps)}
+        writing = SingleWriting(self._connection, self._new_recorder(), self._clock())
+        try:
+            writing.write(self._plan.steps, single_steps(self._plan.steps, records))
+        except Refused as again:
+            raise PlanConflict(again.conflicts, "a constraint refuses it") from refused
+        return writing
+
+    def _link(self, recorder: Recorder) -> None:
+        recorder.write_header(current_context())
+        writer = LogWriter(self._scene.tables)
+        writer.write_undo(self._connection, recorder.transaction_id, self._plan.kind, self._plan.undone_ids)
+
+    def _new_recorder(self) -> Recorder:
+        return Recorder(self._connection, self._scene, self._clock)
+
+    def _execute(self, sql: str) -> None:
+        self._connection.exec_driver_sql(sql)
+
+
+def _broken_guards(step: Step, row: LiveRow | None) -> list[Conflict]:
+    word = step_word(step)
+    if row is None:
+        return [Conflict(ConflictKind.MISSING, step.table, step.row, None, f"{word}: the row is gone")]
+    changed = [
+        cell for cell in step.cells if not isinstance(cell.expected, Absent) and not row.has(cell.column, cell.expected)
+    ]
+    return [
+        Conflict(
+            ConflictKind.CHANGED,
+            step.table,
+            step.row,
+            cell.column,
+            f"{word} {cell.column}: {shown(cell.expected)} is {shown(row.image.get(cell.column))} now",
+        )
+        for cell in changed
+    ]

@@ -1,0 +1,249 @@
+"""What live rows outside a plan say to its steps: keys that are taken, rows that refer, parents that are gone.
+
+Plans are checked when they are made and once more under the lock, before anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from auditcli import codec
+from auditcli.fold import Absent
+from auditcli.model import Image, JsonValue, RowKey, TableName
+from auditcli.plan import Cascade, Conflict, ConflictKind, PlanOptions, Step, StepKind
+from auditcli.rows import KeyValues, LiveRow, RowReader, Word, image_word, key_word, value_word
+from auditcli.shape import CHANGES_CHILD, DatabaseShape, ForeignKeyShape, TableShape
+
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The steps that may be done, what is in the way of the others, and what the database will do along with them."""
+
+    steps: tuple[Step, ...]
+    conflicts: tuple[Conflict, ...]
+    cascades: tuple[Cascade, ...]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where steps are checked: a database, and how to leave out of a table the columns that the log leaves out."""
+
+    rows: RowReader
+    shapes: DatabaseShape
+    recorded: Callable[[TableShape], TableShape]
+
+    def shape(self, table: TableName) -> TableShape | None:
+        """The table, if it still exists."""
+        return self.shapes.tables.get(table)
+
+    def row_word(self, shape: TableShape, image: Image) -> Word:
+        """How steps and live rows of one table are matched."""
+        if shape.primary_key:
+            return key_word(image, shape.primary_key)
+        return image_word({column: image[column] for column in self.recorded(shape).column_names if column in image})
+
+
+def check_steps(steps: Sequence[Step], around: Surroundings, options: PlanOptions) -> Checked:
+    """Take out the steps that live rows outside the plan forbid, until the rest stands by itself."""
+    kept = tuple(steps)
+    conflicts: list[Conflict] = []
+    while True:
+        check = _Check(kept, around, options)
+        refused = check.run()
+        if not refused:
+            return Checked(kept, tuple(conflicts), tuple(sorted(check.cascades)))
+        conflicts += refused.values()
+        kept = tuple(step for at, step in enumerate(kept) if at not in refused)
+
+
+class _Check:
+    """One pass over the steps."""
+
+    def __init__(self, steps: Sequence[Step], around: Surroundings, options: PlanOptions) -> None:
+        self.cascades: set[Cascade] = set()
+        self._steps = steps
+        self._around = around
+        self._options = options
+        self._by_table: dict[TableName, list[int]] = {}
+        self._at_row: dict[tuple[TableName, Word], Step] = {}
+        self._refused: dict[int, Conflict] = {}
+        for at, step in enumerate(steps):
+            self._by_table.setdefault(step.table, []).append(at)
+            shape = around.shape(step.table)
+            if step.kind is not StepKind.INSERT and shape is not None:
+                self._at_row[step.table, around.row_word(shape, step.key)] = step
+
+    def run(self) -> dict[int, Conflict]:
+        for table in self._by_table:
+            shape = self._around.shape(table)
+            if shape is None:
+                continue
+            for key in filter(None, (shape.primary_key, *shape.unique_keys)):
+                self._check_taken(shape, key)
+            # A reference to a table without a key names no columns; the database can't enforce it.
+            for reference in self._around.shapes.references_to.get(table, ()):
+                if reference.referred_columns:
+                    self._check_dependent(shape, reference)
+            for reference in shape.foreign_keys:
+                if reference.referred_columns:
+                    self._check_orphaned(shape, reference)
+        return self._refused
+
+    # Keys that steps bring rows to.
+
+    def _check_taken(self, shape: TableShape, key: Sequence[str]) -> None:
+        arriving: dict[Word, tuple[int, KeyValues]] = {}
+        for word, arrival in self._values(shape.table, key, after=True):
+            first, _ = arriving.setdefault(word, arrival)
+            if first != arrival[0]:
+                also = f"the plan takes {_step_word(self._steps[first])} there as well ({', '.join(key)})"
+                self._refuse(arrival[0], ConflictKind.CONSTRAINT, also)
+        for row in self._live(shape, key, arriving):
+            if self._lets_go(shape, row, key):
+                continue
+            at = arriving.get(key_word(row.image, key))
+            if at is not None:
+                self._refuse_taken(at[0], shape, key, row)
+
+    def _refuse_taken(self, at: int, shape: TableShape, key: Sequence[str], row: LiveRow) -> None:
+        is_key = tuple(key) == shape.primary_key
+        kind = ConflictKind.EXISTS if is_key else ConflictKind.CONSTRAINT
+        what = "its key is" if is_key else f"its unique {', '.join(key)} is"
+        self._refuse(at, kind, f"{what} taken by {_name(shape, row.image)}")
+
+    # Rows that refer to what steps take away.
+
+    def _check_dependent(self, shape: TableShape, reference: ForeignKeyShape) -> None:
+        child = self._around.shape(reference.table)
+        leaving = dict(self._values(shape.table, reference.referred_columns, after=False))
+        if child is None or not leaving:
+            return
+        dependants: dict[int, list[LiveRow]] = {}
+        for row in self._live(child, reference.columns, leaving):
+            if not self._lets_go(child, row, reference.columns):
+                exact = leaving.get(key_word(row.image, reference.columns))
+                at, _ = exact or self._loosely(child, reference, row, leaving)
+                dependants.setdefault(at, []).append(row)
+        for position, rows in dependants.items():
+            self._judge_dependants(position, reference, child, rows)
+
+    def _loosely(
+        self, child: TableShape, reference: ForeignKeyShape, row: LiveRow, leaving: dict[Word, tuple[int, KeyValues]]
+    ) -> tuple[int, KeyValues]:
+        """The step whose row the database takes for the one referred to, though the values are not the same."""
+        for at, values in leaving.values():
+            found = self._around.rows.with_values(child, reference.columns, [values])
+            if any(other.locator == row.locator for other in found):
+                return at, values
+        raise AssertionError("a row that was found by one of these values is found by none of them")
+
+    def _judge_dependants(
+        self, at: int, reference: ForeignKeyShape, child: TableShape, rows: Sequence[LiveRow]
+    ) -> None:
+        goes_away = self._steps[at].kind is StepKind.DELETE
+        action = reference.on_delete if goes_away else reference.on_update
+        if self._options.force and action in CHANGES_CHILD:
+            self._follow(child, [row.image for row in rows], action, goes_away=goes_away)
+            return
+        named = ", ".join(_name(child, row.image) for row in rows[:_MOST_NAMED])
+        more = f" and {len(rows) - _MOST_NAMED:,} more" if len(rows) > _MOST_NAMED else ""
+        verb = "refers" if len(rows) == 1 else "refer"
+        what = "it" if goes_away else "its key"
+        self._refuse(at, ConflictKind.DEPENDENT, f"{named}{more} {verb} to {what} and would be left behind")
+
+    def _follow(self, shape: TableShape, images: Sequence[Image], action: str, *, goes_away: bool) -> None:
+        """Note rows that the database will delete or change, and those that refer to deleted ones in turn."""
+        fresh = [image for image in images if self._note_cascade(shape, image, action)]
+        if not fresh or not (goes_away and action == "CASCADE"):
+            return
+        for reference in self._around.shapes.references_to.get(shape.table, ()):
+            child = self._around.shape(reference.table)
+            if child is None or reference.on_delete not in CHANGES_CHILD:
+                continue
+            wanted = [tuple(image[column] for column in reference.referred_columns) for image in fresh]
+            rows = self._around.rows.with_values(child, reference.columns, wanted)
+            left = [row.image for row in rows if not self._lets_go(child, row, reference.columns)]
+            self._follow(child, left, reference.on_delete, goes_away=True)
+
+    def _note_cascade(self, shape: TableShape, image: Image, action: str) -> bool:
+        cascade = Cascade(shape.table, _name(shape, image), action)
+        is_new = cascade not in self.cascades
+        self.cascades.add(cascade)
+        return is_new
+
+    # Parents that rows will refer to.
+
+    def _check_orphaned(self, shape: TableShape, reference: ForeignKeyShape) -> None:
+        parent = self._around.shape(reference.referred)
+        referring = list(self._all_values(shape.table, reference.columns))
+        if parent is None or not referring:
+            return
+        arriving = {word for word, _ in self._values(parent.table, reference.referred_columns, after=True)}
+        live = self._standing(parent, reference.referred_columns, [values for _, values in referring])
+        for at, values in referring:
+            word = value_word(values)
+            if word in arriving or word in live or self._standing(parent, reference.referred_columns, [values]):
+                continue
+            shown = ", ".join(str(codec.decode(value)) for value in values)
+            name = f"{parent.table} {shown} ({', '.join(reference.columns)})"
+            self._refuse(at, ConflictKind.CONSTRAINT, f"it refers to {name}, which is gone")
+
+    def _standing(self, shape: TableShape, columns: Sequence[str], wanted: Iterable[KeyValues]) -> set[Word]:
+        """Those of the values that live rows have and keep."""
+        rows = self._around.rows.with_values(shape, columns, wanted)
+        return {key_word(row.image, columns) for row in rows if not self._lets_go(shape, row, columns)}
+
+    # Shared.
+
+    def _values(
+        self, table: TableName, columns: Sequence[str], *, after: bool
+    ) -> Iterator[tuple[Word, tuple[int, KeyValues]]]:
+        """The values that steps take rows to (`after`) or away from, with the step's position."""
+        without = StepKind.DELETE if after else StepKind.INSERT
+        for at in self._by_table.get(table, ()):
+            step = self._steps[at]
+            if step.kind is without or (step.kind is StepKind.UPDATE and not set(columns) & set(step.set_columns)):
+                continue
+            known = _known(step, columns, after=after)
+            if known is not None:
+                yield value_word(known), (at, known)
+
+    def _all_values(self, table: TableName, columns: Sequence[str]) -> Iterator[tuple[int, KeyValues]]:
+        return ((at, values) for _, (at, values) in self._values(table, columns, after=True))
+
+    def _live(
+        self, shape: TableShape, columns: Sequence[str], wanted: dict[Word, tuple[int, KeyValues]]
+    ) -> Iterator[LiveRow]:
+        return self._around.rows.with_values(shape, columns, [values for _, values in wanted.values()])
+
+    def _lets_go(self, shape: TableShape, row: LiveRow, columns: Sequence[str]) -> bool:
+        """Whether a step takes the row away or sets one of these columns anew."""
+        step = self._at_row.get((shape.table, self._around.row_word(shape, row.image)))
+        return step is not None and (step.kind is StepKind.DELETE or bool(set(columns) & set(step.set_columns)))
+
+    def _refuse(self, at: int, kind: ConflictKind, message: str) -> None:
+        step = self._steps[at]
+        self._refused.setdefault(at, Conflict(kind, step.table, step.row, None, f"{_step_word(step)}: {message}"))
+
+
+def _known(step: Step, columns: Sequence[str], *, after: bool) -> KeyValues | None:
+    """The step's values in these columns, where it knows all of them and none is NULL."""
+    values: list[JsonValue] = []
+    for column in columns:
+        value = step.target_value(column) if after else step.expected_value(column)
+        if value is None or isinstance(value, Absent):
+            return None
+        values.append(value)
+    return tuple(values)
+
+
+def _step_word(step: Step) -> str:
+    return str(step.row) if step.row is not None else f"a row of {step.table}"
+
+
+def _name(shape: TableShape, image: Image) -> str:
+    row_id = codec.row_id_of(image, shape.primary_key)
+    return str(RowKey(shape.table, row_id)) if row_id is not None else f"a row of {shape.table}"

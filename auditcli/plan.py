@@ -1,0 +1,260 @@
+"""An undo worked out before anything is written: steps, conflicts and what they amount to, as frozen values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+from auditcli.fold import ABSENT, Value
+from auditcli.model import Change, Image, JsonValue, RowKey, TableName
+
+Runs: TypeAlias = tuple[tuple[int, int], ...]
+"""Log ids as runs of consecutive ones, first and last."""
+
+PlanKind: TypeAlias = Literal["undo", "redo"]
+
+_ROWS_A_SECOND = 15_000
+"""A careful guess; figures of past undos may replace it."""
+
+
+class StepKind(StrEnum):
+    """What a step does to its row."""
+
+    INSERT = "INSERT"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+class ConflictKind(StrEnum):
+    """Why a row or a cell can't be taken back as it was."""
+
+    CHANGED = "CHANGED"
+    MISSING = "MISSING"
+    EXISTS = "EXISTS"
+    DEPENDENT = "DEPENDENT"
+    CONSTRAINT = "CONSTRAINT"
+    LOSSY = "LOSSY"
+
+    @property
+    def phrase(self) -> str:
+        """The kind in words, as they follow a number of rows."""
+        return _PHRASES[self]
+
+
+_PHRASES = {
+    ConflictKind.CHANGED: "changed since",
+    ConflictKind.MISSING: "gone",
+    ConflictKind.EXISTS: "with their key taken",
+    ConflictKind.DEPENDENT: "referenced by other rows",
+    ConflictKind.CONSTRAINT: "refused by a constraint",
+    ConflictKind.LOSSY: "not wholly in the log",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How a plan treats conflicts, and which cells it is about; no `only` means all of them."""
+
+    force: bool = False
+    skip_conflicts: bool = False
+    only: tuple[str, ...] = ()
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CellStep:
+    """One cell: it must be at `expected` and is then set to `target`; ABSENT where there is no row."""
+
+    column: str
+    expected: Value
+    target: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One row's way back.
+
+    `key` are the values by which the live row is found: its key, or all of it in a table without one; for an INSERT
+    those that it will have. `cells` are what an UPDATE sets, what a DELETE makes sure of, or the row that an INSERT
+    writes. `bumps` are bookkeeping columns that an UPDATE moves on, `takes_back` the log ids behind the step.
+    """
+
+    kind: StepKind
+    table: TableName
+    row: RowKey | None
+    key: Image
+    cells: tuple[CellStep, ...]
+    bumps: tuple[str, ...] = ()
+    takes_back: tuple[int, ...] = ()
+    forced: bool = False
+
+    @property
+    def key_after(self) -> Image:
+        """Where the row stands afterwards."""
+        set_to = {cell.column: cell.target for cell in self.cells if cell.target is not ABSENT}
+        return {column: set_to.get(column, value) for column, value in self.key.items()}
+
+    @property
+    def set_columns(self) -> tuple[str, ...]:
+        """The columns that it sets."""
+        return tuple(cell.column for cell in self.cells) if self.kind is not StepKind.DELETE else ()
+
+    def expected_value(self, column: str) -> Value:
+        """What the column holds before the step, as far as the step knows."""
+        found = next((cell.expected for cell in self.cells if cell.column == column), ABSENT)
+        return self.key.get(column, ABSENT) if found is ABSENT and self.kind is not StepKind.INSERT else found
+
+    def target_value(self, column: str) -> Value:
+        """What the column holds after the step, as far as the step knows."""
+        found = next((cell.target for cell in self.cells if cell.column == column), ABSENT)
+        return self.key.get(column, ABSENT) if found is ABSENT and self.kind is not StepKind.DELETE else found
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Why something is not taken back; `by` is the change that is in the way, where the log knows it."""
+
+    kind: ConflictKind
+    table: TableName
+    row: RowKey | None
+    column: str | None
+    message: str
+    by: Change | None = None
+
+    @property
+    def actor(self) -> str | None:
+        """Who is in the way."""
+        return self.by.actor if self.by is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictGroup:
+    """So many rows with one kind of conflict, by one actor (None where that is unknown)."""
+
+    kind: ConflictKind
+    actor: str | None
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} {self.kind.phrase}" + (f", by {self.actor}" if self.actor else "")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cascade:
+    """A row outside the plan that the database will delete or change by itself, because `force` lets it."""
+
+    table: TableName
+    row: str
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.row}: {self.action.lower()} by the database"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an undo would do to `target`; nothing of it has been done."""
+
+    kind: PlanKind
+    target: str
+    steps: tuple[Step, ...]
+    conflicts: tuple[Conflict, ...] = ()
+    already: int = 0
+    notes: tuple[str, ...] = ()
+    options: PlanOptions = field(default_factory=PlanOptions)
+    undone_ids: Runs = ()
+    selected: int = 0
+    cascades: tuple[Cascade, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows it writes."""
+        return len(self.steps)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not self.steps
+
+    @property
+    def nothing_but_already(self) -> bool:
+        """Whether all that was asked for is at its target already."""
+        return not self.steps and not self.conflicts
+
+    @property
+    def refused(self) -> bool:
+        """Whether its conflicts keep it from being applied."""
+        return bool(self.conflicts) and not self.options.skip_conflicts
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether applying it leaves something out."""
+        return bool(self.conflicts) and bool(self.steps)
+
+    @cached_property
+    def conflict_groups(self) -> tuple[ConflictGroup, ...]:
+        """The conflicts by kind and actor, in rows, the most frequent first."""
+        rows = {(conflict.kind, conflict.actor, _row_word(conflict, at)) for at, conflict in enumerate(self.conflicts)}
+        counted = Counter((kind, actor) for kind, actor, _ in rows)
+        return tuple(ConflictGroup(kind, actor, count) for (kind, actor), count in counted.most_common())
+
+    @cached_property
+    def counts(self) -> Mapping[TableName, Counter[StepKind]]:
+        """How many rows of each table are inserted, updated and deleted."""
+        found: dict[TableName, Counter[StepKind]] = {}
+        for step in self.steps:
+            found.setdefault(step.table, Counter())[step.kind] += 1
+        return found
+
+    @cached_property
+    def bookkeeping(self) -> Mapping[TableName, tuple[str, ...]]:
+        """The bookkeeping columns that move on with the rows, by table."""
+        found: dict[TableName, dict[str, None]] = {}
+        for step in self.steps:
+            if step.bumps:
+                found.setdefault(step.table, {}).update(dict.fromkeys(step.bumps))
+        return {table: tuple(columns) for table, columns in found.items()}
+
+    @property
+    def seconds_expected(self) -> float:
+        """About how long it will take to apply."""
+        return self.rows / _ROWS_A_SECOND
+
+    @property
+    def summary(self) -> str:
+        """One line: `39,871 clean, 129 changed since, by svc-web`."""
+        parts = [f"{self.rows:,} clean", *map(str, self.conflict_groups)]
+        if self.already:
+            parts.append(f"{self.already:,} already as they were")
+        return ", ".join(parts)
+
+
+def as_runs(ids: Iterable[int]) -> Runs:
+    """Log ids as runs of consecutive ones."""
+    runs: list[tuple[int, int]] = []
+    for log_id in sorted(set(ids)):
+        if runs and runs[-1][1] == log_id - 1:
+            runs[-1] = (runs[-1][0], log_id)
+        else:
+            runs.append((log_id, log_id))
+    return tuple(runs)
+
+
+def shown(value: Value) -> str:
+    """A value for a message: short, on one line, harmless on a terminal."""
+    if value is ABSENT:
+        return "no row"
+    text = repr(value) if isinstance(value, str) else str(value) if not isinstance(value, dict) else _tagged(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _tagged(value: Mapping[str, JsonValue]) -> str:
+    return " ".join(f"{name.removeprefix('$')}:{content!s}" for name, content in value.items())
+
+
+def _row_word(conflict: Conflict, position: int) -> str:
+    return str(conflict.row) if conflict.row is not None else f"#{position}"

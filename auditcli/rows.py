@@ -1,0 +1,160 @@
+"""The one reader of the user's rows: as they are now, through the same codec as the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from auditcli import codec
+from auditcli.dialects import Dialect, Fragment
+from auditcli.fold import Absent, Value
+from auditcli.model import Image, JsonValue, TableName
+from auditcli.plan import Step, StepKind
+from auditcli.shape import TableShape
+
+KeyValues: TypeAlias = tuple[JsonValue, ...]
+
+Word: TypeAlias = int | str
+"""Stands for values in a dict or set: equal for the same ones, and only for those."""
+
+_IMAGES_A_QUERY = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRow:
+    """A row as it is now: where it lies, its stored values as the driver gives them, and its image."""
+
+    locator: tuple[Any, ...]
+    values: tuple[Any, ...]
+    image: Image
+
+    def has(self, column: str, value: Value) -> bool:
+        """Whether it holds exactly this value."""
+        return column in self.image and not isinstance(value, Absent) and codec.same(self.image[column], value)
+
+
+class RowReader:
+    """Reads rows of one database over one connection, in whatever transaction the caller has open."""
+
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        self.connection = connection
+        self.dialect = dialect
+
+    def with_values(self, shape: TableShape, columns: Sequence[str], wanted: Iterable[KeyValues]) -> Iterator[LiveRow]:
+        """The rows that the database finds by these values of some columns; they may be equal and not the same."""
+        distinct = {value_word(values): values for values in wanted if None not in values}
+        size = max(1, self.dialect.most_marks // max(1, len(columns)))
+        found = list(distinct.values())
+        for start in range(0, len(found), size):
+            condition = self._one_of(columns, found[start : start + size])
+            yield from self.matching(shape, condition)
+
+    def at_keys(self, shape: TableShape, keys: Iterable[Image]) -> dict[Word, LiveRow]:
+        """The rows with exactly these primary keys, by `key_word`."""
+        columns = shape.primary_key
+        wanted = [tuple(key[column] for column in columns) for key in keys if all(column in key for column in columns)]
+        words = {value_word(values) for values in wanted}
+        rows = self.with_values(shape, columns, wanted)
+        found = {key_word(row.image, columns): row for row in rows}
+        return {word: row for word, row in found.items() if word in words}
+
+    def equal_to(self, shape: TableShape, images: Iterable[Image]) -> dict[str, list[LiveRow]]:
+        """The rows that have these values in each column, for tables without a key; by `image_word`."""
+        wanted = {image_word(image): image for image in images}
+        listed = list(wanted.values())
+        found: dict[str, list[LiveRow]] = {}
+        for start in range(0, len(listed), _IMAGES_A_QUERY):
+            part = listed[start : start + _IMAGES_A_QUERY]
+            for row in self.matching(shape, _any_of([guards(self.dialect, image) for image in part])):
+                for image in part:
+                    if all(codec.same(row.image[column], value) for column, value in image.items()):
+                        found.setdefault(image_word(image), []).append(row)
+        return found
+
+    def of_steps(self, steps: Sequence[Step], shape_of: Callable[[TableName], TableShape]) -> list[LiveRow | None]:
+        """For each step the row that it is about; None for an INSERT and where the row is gone."""
+        by_table: dict[TableName, list[int]] = {}
+        for at, step in enumerate(steps):
+            if step.kind is not StepKind.INSERT:
+                by_table.setdefault(step.table, []).append(at)
+        live: list[LiveRow | None] = [None] * len(steps)
+        for table, places in by_table.items():
+            for at, row in zip(places, self._at(shape_of(table), [steps[at].key for at in places]), strict=True):
+                live[at] = row
+        return live
+
+    def _at(self, shape: TableShape, keys: Sequence[Image]) -> list[LiveRow | None]:
+        """The row of each key; equal rows of a table without a key are given out one by one."""
+        if shape.primary_key:
+            found = self.at_keys(shape, keys)
+            return [found.get(key_word(key, shape.primary_key)) for key in keys]
+        equals = self.equal_to(shape, keys)
+        return [rows.pop() if (rows := equals.get(image_word(key))) else None for key in keys]
+
+    def matching(self, shape: TableShape, condition: Fragment) -> list[LiveRow]:
+        """The rows that meet a condition."""
+        width = len(shape.locator)
+        return [
+            LiveRow(row[:width], row[width:], _image(shape.column_names, row[width:]))
+            for row in self._select(shape, condition)
+        ]
+
+    def _select(self, shape: TableShape, condition: Fragment) -> list[tuple[Any, ...]]:
+        try:
+            return self._fetch(self.dialect.rows_sql(shape, condition.sql), condition.values)
+        except DBAPIError as error:
+            if not self.dialect.is_broken_text(error):
+                raise
+        width = len(shape.locator)
+        rows = self._fetch(self.dialect.rows_sql(shape, condition.sql, as_bytes=True), condition.values)
+        return [(*row[:width], *self.dialect.values_from_bytes(row[width:])) for row in rows]
+
+    def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self.connection.exec_driver_sql(sql, values).fetchall()]
+
+    def _one_of(self, columns: Sequence[str], wanted: Sequence[KeyValues]) -> Fragment:
+        rows = [[self.dialect.bind(value) for value in values] for values in wanted]
+        marks = tuple(chain.from_iterable(bound.values for row in rows for bound in row))
+        names = [self.dialect.quote(column) for column in columns]
+        if len(names) == 1:
+            return Fragment(f"{names[0]} IN ({', '.join(row[0].sql for row in rows)})", marks)
+        listed = ", ".join(f"({', '.join(bound.sql for bound in row)})" for row in rows)
+        return Fragment(f"({', '.join(names)}) IN (VALUES {listed})", marks)
+
+
+def guards(dialect: Dialect, expected: Mapping[str, Value]) -> Fragment:
+    """A condition: each column has exactly this value."""
+    parts = [dialect.guard(column, value) for column, value in expected.items() if not isinstance(value, Absent)]
+    sql = " AND ".join(part.sql for part in parts) or "1 = 1"
+    return Fragment(sql, tuple(chain.from_iterable(part.values for part in parts)))
+
+
+def value_word(values: Sequence[JsonValue]) -> Word:
+    """A word for some values."""
+    if len(values) == 1 and type(values[0]) is int:
+        return values[0]
+    return codec.dump(list(values))
+
+
+def key_word(image: Image, columns: Sequence[str]) -> Word:
+    """A word for the row's values in these columns."""
+    return value_word([image[column] for column in columns])
+
+
+def image_word(image: Image) -> str:
+    """A word for all of a row's values, whatever the order of its columns."""
+    return codec.dump({column: image[column] for column in sorted(image)})
+
+
+def _image(columns: Sequence[str], values: Sequence[Any]) -> Image:
+    return {column: codec.encode(value) for column, value in zip(columns, values, strict=True)}
+
+
+def _any_of(conditions: Sequence[Fragment]) -> Fragment:
+    sql = " OR ".join(f"({condition.sql})" for condition in conditions)
+    return Fragment(sql, tuple(chain.from_iterable(condition.values for condition in conditions)))

@@ -1,0 +1,343 @@
+"""Planning an undo or a redo: selected changes, the histories of their rows, the live rows; nothing is written."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from auditcli.changeset import threads
+from auditcli.checks import Surroundings, check_steps
+from auditcli.dialects import dialect_named
+from auditcli.errors import NotFound, UsageError
+from auditcli.fold import RowFold, fold
+from auditcli.log.query import ALL, Criteria, Window
+from auditcli.log.reader import LogReader, UndoEntry
+from auditcli.log.schema import read_shapes
+from auditcli.log.settings import Tracking, read_tracking
+from auditcli.log.tables import LogTables
+from auditcli.model import Change, EventType, Image, TableName
+from auditcli.order import order_steps
+from auditcli.plan import Conflict, Plan, PlanKind, PlanOptions, Runs, Step, StepKind, as_runs
+from auditcli.planner import RowPlan, TableRules, plan_row
+from auditcli.rows import RowReader, Word, image_word, key_word
+from auditcli.shape import DatabaseShape, TableShape
+
+if TYPE_CHECKING:
+    from auditcli.selection import Selection
+
+_ROWS_A_BATCH = 500
+
+
+def plan_undo(
+    connection: Connection,
+    tables: LogTables,
+    *,
+    ids: Iterable[int] | None = None,
+    transaction: str | None = None,
+    selection: Selection | None = None,
+    window: Window = ALL,
+    options: PlanOptions | None = None,
+) -> Plan:
+    """Plan to take back changes by id, a transaction (or a prefix of its id), or a selection within a window.
+
+    Raises NotFound where there is nothing of the kind, and UsageError unless exactly one way to choose is used.
+    """
+    reader = LogReader(connection, tables)
+    if [ids, transaction, selection].count(None) != 2:
+        raise UsageError("undo takes change ids, a transaction or a selection", hint="give exactly one of them")
+    changes: Iterable[Change] = ()
+    if ids is not None:
+        changes = (reader.change(log_id) for log_id in sorted(set(ids)))
+    elif transaction is not None:
+        changes = reader.transaction_changes(reader.find_transaction(transaction))
+    elif selection is not None:
+        changes = reader.changes(selection, window)
+    return _Planning(reader, options or PlanOptions(), "undo").plan(changes)
+
+
+def plan_redo(
+    connection: Connection,
+    tables: LogTables,
+    *,
+    actor: str | None = None,
+    transaction: str | None = None,
+    options: PlanOptions | None = None,
+) -> Plan:
+    """Plan to take back an undo: the actor's last one that still stands, or the one named by its transaction."""
+    reader = LogReader(connection, tables)
+    entry = _named_undo(reader, transaction) if transaction is not None else reader.last_undo(actor)
+    if entry is None:
+        whose = f"no undo by {actor}" if actor else "no undo without an actor"
+        raise NotFound(f"{whose} that still stands", hint="name one: `audit redo tx:ID`")
+    changes = reader.transaction_changes(entry.transaction_id)
+    return _Planning(reader, options or PlanOptions(), "redo").plan(changes)
+
+
+def _named_undo(reader: LogReader, transaction: str) -> UndoEntry:
+    transaction_id = reader.find_transaction(transaction)
+    entry = reader.undo_runs([transaction_id]).get(transaction_id)
+    if entry is None:
+        way_out = f"`audit undo tx:{transaction_id}` undoes it"
+        raise NotFound(f"transaction tx:{transaction_id} is no undo", hint=way_out)
+    return entry
+
+
+@dataclass
+class _Chosen:
+    """The selected records of one table."""
+
+    ids: set[int] = field(default_factory=set)
+    row_ids: dict[str, int] = field(default_factory=dict)
+    first_without_key: int | None = None
+
+    def add(self, change: Change) -> None:
+        self.ids.add(change.id)
+        if change.row_id is None:
+            self.first_without_key = self.first_without_key or change.id
+        else:
+            self.row_ids.setdefault(change.old_row_id or change.row_id, change.id)
+
+
+class _RunSet:
+    """Log ids given as runs."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = sorted(runs)
+        self._starts = [first for first, _ in self._runs]
+
+    @property
+    def first(self) -> int:
+        """The lowest of them."""
+        return self._starts[0]
+
+    def __contains__(self, log_id: object) -> bool:
+        if not isinstance(log_id, int):
+            return False
+        at = bisect_right(self._starts, log_id) - 1
+        return at >= 0 and log_id <= self._runs[at][1]
+
+
+@dataclass
+class _Draft:
+    """What has been worked out so far."""
+
+    steps: list[Step] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    already: int = 0
+    settled_ids: set[int] = field(default_factory=set)
+
+    def add(self, planned: RowPlan, selected: Collection[int]) -> None:
+        self.conflicts += planned.conflicts
+        self.notes += planned.notes
+        self.already += planned.already
+        if planned.step is not None:
+            self.steps.append(planned.step)
+        if planned.already:
+            self.settled_ids.update(selected)
+
+
+class _Planning:
+    """Works out one plan."""
+
+    def __init__(self, reader: LogReader, options: PlanOptions, kind: PlanKind) -> None:
+        self._reader = reader
+        self._options = options
+        self._kind: PlanKind = kind
+        self._connection = reader.connection
+        self._rows = RowReader(reader.connection, dialect_named(reader.connection.dialect.name))
+        self._links: dict[str, _RunSet | None] = {}
+        self._draft = _Draft()
+
+    @cached_property
+    def _shapes(self) -> DatabaseShape:
+        return read_shapes(self._connection, self._rows.dialect)
+
+    @cached_property
+    def _tracking(self) -> Tracking:
+        return read_tracking(self._connection, self._reader.tables)
+
+    def plan(self, changes: Iterable[Change]) -> Plan:
+        chosen = self._choose(changes)
+        self._check_only(chosen)
+        for table, records in chosen.items():
+            self._plan_table(table, records)
+        around = Surroundings(self._rows, self._shapes, self._tracking.recorded)
+        checked = check_steps(self._draft.steps, around, self._options)
+        taken_back = {log_id for step in checked.steps for log_id in step.takes_back}
+        return Plan(
+            kind=self._kind,
+            target=self._connection.engine.url.render_as_string(hide_password=True),
+            steps=tuple(order_steps(checked.steps, self._shapes)),
+            conflicts=(*self._draft.conflicts, *checked.conflicts),
+            already=self._draft.already,
+            notes=(*self._draft.notes, *map(str, checked.cascades)),
+            options=self._options,
+            undone_ids=as_runs(taken_back | self._draft.settled_ids),
+            selected=sum(len(records.ids) for records in chosen.values()),
+            cascades=checked.cascades,
+        )
+
+    def _choose(self, changes: Iterable[Change]) -> dict[TableName, _Chosen]:
+        chosen: dict[TableName, _Chosen] = {}
+        for change in changes:
+            if change.event_type is not EventType.SNAPSHOT:
+                chosen.setdefault(change.table, _Chosen()).add(change)
+        if not chosen:
+            raise NotFound(f"nothing to {self._kind}: no change is selected", hint="`audit log` lists what there is")
+        return chosen
+
+    def _check_only(self, chosen: Iterable[TableName]) -> None:
+        known = {name for table in chosen if (shape := self._shapes.tables.get(table)) for name in shape.column_names}
+        unknown = [column for column in self._options.only if column not in known]
+        if unknown:
+            listed = ", ".join(sorted(known)) or "none"
+            raise UsageError(f"no column {unknown[0]!r} in the tables concerned", hint=f"columns: {listed}")
+
+    def _plan_table(self, table: TableName, chosen: _Chosen) -> None:
+        rules = self._rules(table)
+        held_back: list[RowFold] = []
+        for batch in self._folds(table, rules, chosen):
+            # Rows that are to come back wait until it is known which keys the others leave.
+            held_back += [folded for folded in batch if folded.comes_back and not _stands(folded)]
+            self._plan_rows(rules, [folded for folded in batch if not folded.comes_back or _stands(folded)])
+        self._plan_rows(rules, held_back, left=self._keys_left(rules))
+
+    def _rules(self, table: TableName) -> TableRules:
+        whole = self._shapes.tables.get(table)
+        word = str(table)
+        return TableRules(
+            table=table,
+            shape=whole,
+            bookkeeping=self._tracking.bookkeeping_of(table),
+            masked=self._tracking.mask_columns.get(word, ()),
+            excluded=self._tracking.exclude_columns.get(word, ()),
+        )
+
+    # Histories.
+
+    def _folds(self, table: TableName, rules: TableRules, chosen: _Chosen) -> Iterator[list[RowFold]]:
+        row_ids = sorted(chosen.row_ids, key=chosen.row_ids.__getitem__)
+        pending = set(chosen.ids)
+        for start in range(0, len(row_ids), _ROWS_A_BATCH):
+            batch = row_ids[start : start + _ROWS_A_BATCH]
+            records = self._row_records(table, batch, chosen.row_ids[batch[0]] - 1)
+            yield self._fold_all(records, rules.primary_key, chosen.ids, pending)
+        if chosen.first_without_key is not None:
+            records = self._records_without_key(table, chosen.first_without_key - 1)
+            yield self._fold_all(records, (), chosen.ids, pending)
+
+    def _fold_all(
+        self, records: Sequence[Change], primary_key: Sequence[str], chosen: Collection[int], pending: set[int]
+    ) -> list[RowFold]:
+        undone_by = self._undone_by(records)
+        folds = []
+        for story in threads(records, primary_key, undone_by):
+            own = [at for at, change in enumerate(story) if change.id in pending]
+            if own:
+                pending.difference_update(story[at].id for at in own)
+                folds.append(fold(story[own[0] :], chosen, undone_by))
+        return folds
+
+    def _row_records(self, table: TableName, row_ids: Collection[str], after_id: int) -> list[Change]:
+        """The records of these rows from a place on, and from before what later undos of them took back.
+
+        Whose row an undo deleted or brought back at a key can only be told from the records that it took back.
+        """
+        records = self._follow_keys(table, row_ids, after_id)
+        first_linked = min((runs.first for runs in self._undone_by(records).values()), default=after_id + 1)
+        return records if first_linked > after_id else self._row_records(table, row_ids, first_linked - 1)
+
+    def _follow_keys(self, table: TableName, row_ids: Collection[str], after_id: int) -> list[Change]:
+        """The records of these rows and, where a row was at another key, those of that key too."""
+        found: dict[int, Change] = {}
+        known: set[str] = set()
+        unread = set(row_ids)
+        while unread:
+            known |= unread
+            met: set[str] = set()
+            for change in self._reader.row_records(table, unread, after_id=after_id):
+                found[change.id] = change
+                met.update(key for key in (change.row_id, change.old_row_id) if key is not None)
+            unread = met - known
+        return [found[log_id] for log_id in sorted(found)]
+
+    def _records_without_key(self, table: TableName, after_id: int) -> list[Change]:
+        log = self._reader.tables.changelog.c
+        own = (log.table_name == table.name, log.table_schema.is_not_distinct_from(table.schema))
+        return list(self._reader.records(Criteria((log.id > after_id, log.row_id.is_(None), *own))))
+
+    def _undone_by(self, records: Sequence[Change]) -> dict[int, _RunSet]:
+        unknown = {
+            change.transaction_id
+            for change in records
+            if change.transaction_id is not None and change.transaction_id not in self._links
+        }
+        entries = self._reader.undo_runs(unknown)
+        for transaction_id in unknown:
+            entry = entries.get(transaction_id)
+            self._links[transaction_id] = None if entry is None else _RunSet(entry.runs)
+        linked = ((change.id, self._links.get(change.transaction_id or "")) for change in records)
+        return {log_id: runs for log_id, runs in linked if runs is not None}
+
+    # Live rows.
+
+    def _plan_rows(self, rules: TableRules, folds: Sequence[RowFold], left: Collection[Word] = ()) -> None:
+        live = self._live(rules, folds)
+        for folded, image in zip(folds, live, strict=True):
+            leaves = image is not None and bool(left) and key_word(image, rules.primary_key) in left
+            self._draft.add(plan_row(folded, None if leaves else image, rules, self._options), folded.selected)
+
+    def _live(self, rules: TableRules, folds: Sequence[RowFold]) -> list[Image | None]:
+        """For each row what stands at its place, None where there is nothing."""
+        if rules.shape is None:
+            return [None] * len(folds)
+        shape = self._tracking.recorded(rules.shape)
+        if not shape.primary_key:
+            return self._live_without_key(shape, rules, folds)
+        # Where the log says that the row is gone, whatever stands at its key is another one.
+        asked = [folded for folded in folds if _stands(folded) or folded.comes_back]
+        found = self._rows.at_keys(shape, [folded.place for folded in asked])
+        rows = {id(folded): found.get(word) for folded in asked if (word := _place_word(folded, shape)) is not None}
+        return [None if (row := rows.get(id(folded))) is None else row.image for folded in folds]
+
+    def _live_without_key(self, shape: TableShape, rules: TableRules, folds: Sequence[RowFold]) -> list[Image | None]:
+        places = [_comparable(folded.place, rules) if _stands(folded) else {} for folded in folds]
+        found = self._rows.equal_to(shape, [place for place in places if place])
+        return [rows.pop().image if place and (rows := found.get(image_word(place))) else None for place in places]
+
+    def _keys_left(self, rules: TableRules) -> set[Word]:
+        """The keys that rows leave by the steps so far."""
+        if not rules.primary_key:
+            return set()
+        leaving = (
+            step
+            for step in self._draft.steps
+            if step.table == rules.table
+            and (step.kind is StepKind.DELETE or set(rules.primary_key) & set(step.set_columns))
+        )
+        return {key_word(step.key, rules.primary_key) for step in leaving}
+
+
+def _stands(folded: RowFold) -> bool:
+    return folded.exists_by_log
+
+
+def _place_word(folded: RowFold, shape: TableShape) -> Word | None:
+    place = folded.place
+    return key_word(place, shape.primary_key) if all(column in place for column in shape.primary_key) else None
+
+
+def _comparable(image: Image, rules: TableRules) -> Image:
+    """What a row without a key is found by: all that the log knows of it and that nothing moves by itself."""
+    left_out = {*rules.bookkeeping, *rules.masked}
+    return {
+        column: value
+        for column, value in image.items()
+        if column not in left_out and (shape := rules.column(column)) is not None and not shape.generated
+    }

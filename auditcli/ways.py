@@ -1,0 +1,147 @@
+"""Two ways of writing a plan: its net steps in batches, or the single records behind them, newest first.
+
+Part of `apply.py`, which opens and ends the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from auditcli.capture.recorder import Unit
+from auditcli.model import Image
+from auditcli.order import step_levels
+from auditcli.plan import Step, StepKind
+from auditcli.refusal import Refused
+from auditcli.rows import LiveRow
+from auditcli.stepwise import Single
+from auditcli.writing import Writing, image_after
+
+_SAVEPOINT = "auditcli_batch"
+
+
+class NetWriting(Writing):
+    """Writes the net steps, in batches of equal statements."""
+
+    def write(self, steps: Sequence[Step], live: Sequence[LiveRow | None]) -> None:
+        """Do all steps; raises Refused where constraints leave no way, PlanConflict where rows come out otherwise."""
+        rows = {id(step): row for step, row in zip(steps, live, strict=True) if row is not None}
+        levels = step_levels(steps, self._scene.shapes)
+        # Two units: a new row may take the physical place of one that has just been deleted.
+        stages = [
+            [level for level in levels if level[0].kind is not StepKind.INSERT],
+            [level for level in levels if level[0].kind is StepKind.INSERT],
+        ]
+        for stage in stages:
+            if stage:
+                self._write_stage(stage, rows)
+        if all(stages):
+            unit = self.recorder.unit()
+            self._correct(unit, steps, remember=True)
+            unit.finish()
+
+    def _write_stage(self, levels: Sequence[Sequence[Step]], rows: Mapping[int, LiveRow]) -> None:
+        unit = self.recorder.unit()
+        steps = [step for level in levels for step in level]
+        self._prepare(unit, steps, rows)
+        refused: list[tuple[Step, IntegrityError]] = []
+        for level in levels:
+            refused += self._write_level(level, rows, unit)
+        while refused:
+            again = self._write_singly([step for step, _ in refused], rows, unit)
+            if len(again) == len(refused):
+                raise Refused(again)
+            refused = again
+        self._correct(unit, steps, remember=False)
+        unit.finish()
+
+    def _write_level(
+        self, level: Sequence[Step], rows: Mapping[int, LiveRow], unit: Unit
+    ) -> list[tuple[Step, IntegrityError]]:
+        batches: dict[str, list[tuple[Step, tuple[Any, ...]]]] = {}
+        for step in level:
+            statement = self._statement(step, rows.get(id(step)))
+            batches.setdefault(statement.sql, []).append((step, statement.values))
+        refused: list[tuple[Step, IntegrityError]] = []
+        for sql, batch in batches.items():
+            if not self._write_batch(sql, batch):
+                refused += self._write_singly([step for step, _ in batch], rows, unit)
+        return refused
+
+    def _write_batch(self, sql: str, batch: Sequence[tuple[Step, tuple[Any, ...]]]) -> bool:
+        """Do equal statements at once; False where they have to be done one by one, with nothing written."""
+        first = batch[0][0]
+        shape = self._scene.shape(first.table)
+        if first.kind is StepKind.INSERT and not all(self._finds_by_key(shape, step) for step, _ in batch):
+            return False
+        self._execute(f"SAVEPOINT {_SAVEPOINT}")
+        try:
+            result = self._connection.exec_driver_sql(sql, [values for _, values in batch])
+            done = result.rowcount == len(batch)
+        except IntegrityError as error:
+            self._check_still_open(error)
+            done = False
+        if not done:
+            self._execute(f"ROLLBACK TO {_SAVEPOINT}")
+        self._execute(f"RELEASE {_SAVEPOINT}")
+        return done
+
+    def _write_singly(
+        self, steps: Iterable[Step], rows: Mapping[int, LiveRow], unit: Unit
+    ) -> list[tuple[Step, IntegrityError]]:
+        refused = []
+        for step in steps:
+            try:
+                self._run(step, rows.get(id(step)), unit)
+            except IntegrityError as error:
+                self._check_still_open(error)
+                refused.append((step, error))
+        return refused
+
+
+class SingleWriting(Writing):
+    """Writes record by record, from the newest to the oldest, each as a unit of its own."""
+
+    def write(self, steps: Sequence[Step], singles: Sequence[Single]) -> None:
+        """Do all parts; raises Refused and PlanConflict as `NetWriting` does."""
+        keys = [step.key for step in steps]
+        pending = list(singles)
+        while pending:
+            refused = self._write_pass(pending, keys)
+            if len(refused) == len(pending):
+                raise Refused([(single.part, error) for single, error in refused])
+            pending = [single for single, _ in refused]
+        unit = self.recorder.unit()
+        self._correct(unit, steps, remember=True)
+        unit.finish()
+
+    def _write_pass(self, singles: Sequence[Single], keys: list[Image]) -> list[tuple[Single, IntegrityError]]:
+        refused: dict[int, list[tuple[Single, IntegrityError]]] = {}
+        for single in singles:
+            if single.step in refused:
+                # What comes before it on the same row has to wait as well.
+                refused[single.step].append((single, refused[single.step][0][1]))
+                continue
+            try:
+                keys[single.step] = self._write_single(single.part, keys[single.step])
+            except IntegrityError as error:
+                self._check_still_open(error)
+                refused[single.step] = [(single, error)]
+        return [part for waiting in refused.values() for part in waiting]
+
+    def _write_single(self, part: Step, key: Image) -> Image:
+        """Do one part of a row's way; returns the key that the row has then."""
+        if part.kind is StepKind.INSERT:
+            made = image_after(replace(part, key={}))
+            step = replace(part, key={column: made[column] for column in key if column in made})
+        else:
+            step = replace(part, key=key)
+        [row] = self._rows.of_steps([step], self._scene.shape)
+        unit = self.recorder.unit()
+        self._prepare(unit, [step], {} if row is None else {id(step): row})
+        self._run(step, row, unit)
+        unit.finish()
+        return step.key_after

@@ -1,0 +1,56 @@
+"""The statements of a plan's steps as SQL text; executes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+
+from auditcli.dialects import Dialect, Fragment
+from auditcli.fold import Absent
+from auditcli.model import Image, JsonValue
+from auditcli.plan import Step, StepKind
+from auditcli.rows import guards
+from auditcli.shape import TableShape
+
+
+def step_sql(dialect: Dialect, shape: TableShape, step: Step, also_set: Mapping[str, JsonValue]) -> Fragment:
+    """The one statement of a step; `also_set` are bookkeeping columns, which no guard looks at."""
+    if step.kind is StepKind.INSERT:
+        return _insert(dialect, shape, step)
+    where = _where(dialect, shape, step)
+    if step.kind is StepKind.DELETE:
+        return Fragment(f"DELETE FROM {dialect.table_sql(shape.table)} WHERE {where.sql}", where.values)
+    assigned = _listed([*_targets(step).items(), *also_set.items()], dialect)
+    sql = f"{dialect.update_words(shape)} {dialect.table_sql(shape.table)} SET {assigned.sql} WHERE {where.sql}"
+    return Fragment(sql, assigned.values + where.values)
+
+
+def _insert(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
+    targets = _targets(step)
+    columns = ", ".join(map(dialect.quote, targets))
+    bound = [dialect.bind(value) for value in targets.values()]
+    sql = (
+        f"{dialect.insert_words(shape)} {dialect.table_sql(shape.table)} ({columns}) "
+        f"VALUES ({', '.join(part.sql for part in bound)})"
+    )
+    return Fragment(sql, tuple(chain.from_iterable(part.values for part in bound)))
+
+
+def _where(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
+    expected = {cell.column: cell.expected for cell in step.cells}
+    guarded = guards(dialect, {**step.key, **expected})
+    if not shape.primary_key:
+        return Fragment(dialect.one_of_equals(shape, guarded.sql), guarded.values)
+    # The plain comparison is what an index serves; the guard is what makes it exact.
+    plain = _listed(list(step.key.items()), dialect, " AND ")
+    return Fragment(f"{plain.sql} AND {guarded.sql}", plain.values + guarded.values)
+
+
+def _targets(step: Step) -> Image:
+    return {cell.column: cell.target for cell in step.cells if not isinstance(cell.target, Absent)}
+
+
+def _listed(pairs: list[tuple[str, JsonValue]], dialect: Dialect, separator: str = ", ") -> Fragment:
+    bound = [(dialect.quote(column), dialect.bind(value)) for column, value in pairs]
+    sql = separator.join(f"{name} = {part.sql}" for name, part in bound)
+    return Fragment(sql, tuple(chain.from_iterable(part.values for _, part in bound)))
