@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from auditcli.applying.refusal import PlanConflict, Refused, step_word
+from auditcli.applying.ways import NetWriting, SingleWriting
+from auditcli.applying.writing import Writing
 from auditcli.capture.context import current_context
 from auditcli.capture.recorder import Recorder, Scene, quiet
 from auditcli.capture.scenes import Scenes
@@ -22,11 +25,8 @@ from auditcli.log.tables import LogTables, log_tables
 from auditcli.log.writer import LogWriter
 from auditcli.model import Change
 from auditcli.plan import Conflict, ConflictKind, Plan, Step, StepKind, shown
-from auditcli.refusal import PlanConflict, Refused, step_word
+from auditcli.planning.stepwise import needed_records, single_steps
 from auditcli.rows import LiveRow, RowReader
-from auditcli.stepwise import needed_records, single_steps
-from auditcli.ways import NetWriting, SingleWriting
-from auditcli.writing import Writing
 
 __all__ = ["Outcome", "PlanConflict", "apply_plan"]
 

@@ -10,9 +10,9 @@ from datetime import datetime, tzinfo
 from functools import cached_property
 from typing import Any, TypeVar
 
-from auditcli.celltest import CellTest, ColumnWord, Operator, format_cell, parse_cell, parse_column
 from auditcli.errors import NotFound, UsageError
-from auditcli.filterword import (
+from auditcli.filters.celltest import CellTest, ColumnWord, Operator, format_cell, parse_cell, parse_column
+from auditcli.filters.filterword import (
     Alternatives,
     Gathered,
     TextTest,
@@ -22,6 +22,17 @@ from auditcli.filterword import (
     parse_events,
     parse_text_test,
     texts_of,
+)
+from auditcli.filters.rowword import (
+    QUOTED,
+    RowWord,
+    did_you_mean,
+    listed,
+    parse_row,
+    parse_row_word,
+    parse_table,
+    row_id_candidates,
+    table_word,
 )
 from auditcli.model import Change, EventType, TableName
 from auditcli.position import (
@@ -33,17 +44,6 @@ from auditcli.position import (
     parse_position,
     shown,
     transaction_prefix,
-)
-from auditcli.rowword import (
-    QUOTED,
-    RowWord,
-    did_you_mean,
-    listed,
-    parse_row,
-    parse_row_word,
-    parse_table,
-    row_id_candidates,
-    table_word,
 )
 
 __all__ = [

@@ -21,9 +21,9 @@ from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking
 from auditcli.log.tables import LogTables
 from auditcli.model import Change, EventType, Image, TableName
-from auditcli.order import order_steps
 from auditcli.plan import Conflict, Plan, PlanKind, PlanOptions, Runs, Step, StepKind, as_runs
-from auditcli.planner import RowPlan, TableRules, plan_row
+from auditcli.planning.order import order_steps
+from auditcli.planning.planner import RowPlan, TableRules, plan_row
 from auditcli.rows import RowReader, Word, image_word, key_word
 from auditcli.shape import DatabaseShape, TableShape
 

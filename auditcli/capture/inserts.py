@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -10,13 +10,25 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, CursorResult, Insert, Table
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
 from auditcli.capture.recorder import Values
-from auditcli.capture.statements import Parameters, assigned, columns_named, raw_values, target
+from auditcli.capture.statements import (
+    Parameters,
+    assigned,
+    columns_named,
+    conflict_words,
+    is_unpredictable,
+    raw_values,
+    target,
+)
 from auditcli.dialects import Dialect
 from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.shape import TableShape
+
+_CONDITIONS_AT_ONCE = 100
 
 
 class OnConflict(Enum):
@@ -50,12 +62,12 @@ class PreparedInsert:
 def on_conflict(statement: Insert, shape: TableShape) -> OnConflict:
     """What the statement, or the table's own definition, says about rows in the way."""
     clause = statement._post_values_clause
-    prefixes = " ".join(str(prefix).upper() for prefix, _ in statement._prefixes)
-    if "REPLACE" in prefixes or shape.replaces:
+    words = conflict_words(statement)
+    if "REPLACE" in words or shape.replaces:
         return OnConflict.REPLACE
     if clause is not None:
         return OnConflict.UPDATE if hasattr(clause, "update_values_to_set") else OnConflict.IGNORE
-    return OnConflict.IGNORE if "IGNORE" in prefixes else OnConflict.FAIL
+    return OnConflict.IGNORE if "IGNORE" in words else OnConflict.FAIL
 
 
 def prepare(statement: Insert, shape: TableShape, parameters: Parameters, dialect: Dialect) -> PreparedInsert:
@@ -66,7 +78,7 @@ def prepare(statement: Insert, shape: TableShape, parameters: Parameters, dialec
     table = target(statement)
     assert table is not None, "the caller asked for it before"
     columns = columns_named(table, shape.primary_key) if shape.primary_key else None
-    if columns is not None and _keys_are_known(statement, columns, parameters):
+    if columns is not None and _keys_are_known(statement, columns, parameters, shape):
         return PreparedInsert(statement, table, shape, KeySource.PARAMETERS)
     if statement._returning:
         return PreparedInsert(statement, table, shape, _their_returning(statement, shape))
@@ -99,41 +111,63 @@ def new_rows(
     return shape.primary_key, raw_values(connection, columns, keys)
 
 
-def colliding_query(
+def colliding_queries(
     statement: Insert, shape: TableShape, parameters: Parameters, columns: Sequence[ColumnElement[Any]]
-) -> Select[Any] | None:
-    """A SELECT of `columns` from the rows that are in the INSERT's way; None where there can be none.
+) -> Iterator[Select[Any]]:
+    """SELECTs of `columns` from the rows that are in the INSERT's way.
 
     Raises UnrecordableWrite where that can't be known before the statement runs.
     """
     table = target(statement)
     assert table is not None, "the caller asked for it before"
     action = on_conflict(statement, shape)
-    conditions = [
-        condition
-        for key in _relevant_keys(statement, shape, action)
-        for condition in _key_conditions(statement, table, key, parameters, strict=action is not OnConflict.IGNORE)
-    ]
-    return sa.select(*columns).select_from(table).where(sa.or_(*conditions)) if conditions else None
+    query = sa.select(*columns).select_from(table)
+    for key in _relevant_keys(statement, shape, action):
+        conditions = _key_conditions(statement, table, key, parameters, strict=action is not OnConflict.IGNORE)
+        for start in range(0, len(conditions), _CONDITIONS_AT_ONCE):
+            yield query.where(sa.or_(*conditions[start : start + _CONDITIONS_AT_ONCE]))
 
 
-def updated_columns(statement: Insert) -> set[str]:
-    """The columns that ON CONFLICT DO UPDATE sets."""
-    updates = getattr(statement._post_values_clause, "update_values_to_set", ())
+def updated_columns(statement: Insert, shape: TableShape) -> set[str]:
+    """The columns that ON CONFLICT DO UPDATE may change; those of the conflicting key stay when set from `excluded`."""
+    clause: Any = statement._post_values_clause
+    updates = clause.update_values_to_set
     pairs = updates.items() if isinstance(updates, Mapping) else updates
-    return {getattr(column, "name", column) for column, _ in pairs}
+    matched = {str(getattr(element, "name", element)) for element in clause.inferred_target_elements or ()}
+    return {
+        name
+        for column, value in pairs
+        if (name := str(getattr(column, "name", column))) not in matched or not _is_excluded(value, name)
+    }
 
 
-def _keys_are_known(statement: Insert, columns: Sequence[sa.Column[Any]], parameters: Parameters) -> bool:
+def _is_excluded(value: Any, name: str) -> bool:
+    table = getattr(value, "table", None)
+    return getattr(value, "name", None) == name and getattr(table, "name", None) == "excluded"
+
+
+def _keys_are_known(
+    statement: Insert, columns: Sequence[sa.Column[Any]], parameters: Parameters, shape: TableShape
+) -> bool:
+    """Whether the parameters will hold the keys of all new rows, and of new rows alone."""
     if statement._multi_values or statement.select is not None:
         return False
+    if any(not _is_own_parameter(value) for value in (statement._values or {}).values()):
+        # A parameter of another name may stand for the key.
+        return False
+    ignores = on_conflict(statement, shape) is OnConflict.IGNORE
     for given in parameters:
         values = assigned(statement, given)
         for column in columns:
             value = values.get(column.name)
-            if isinstance(value, ColumnElement) or (value is None and not _has_python_default(column, values)):
+            by_default = not ignores and _has_python_default(column, values)
+            if isinstance(value, ColumnElement) or (value is None and not by_default):
                 return False
     return True
+
+
+def _is_own_parameter(value: Any) -> bool:
+    return not isinstance(value, BindParameter) or value.unique
 
 
 def _has_python_default(column: sa.Column[Any], values: Mapping[str, Any]) -> bool:
@@ -151,16 +185,17 @@ def _result_tells_keys(
     """Whether SQLAlchemy fetches the keys by itself: for one plain row, and for the ORM's batches."""
     if on_conflict(statement, shape) is not OnConflict.FAIL or set(table.primary_key.columns) != set(columns):
         return False
-    if statement._multi_values or statement.select is not None:
+    if statement._multi_values or statement.select is not None or statement._inline:
         return False
-    if len(parameters) > 1:
+    if len(parameters) > 1 or statement._return_defaults:
         return bool(statement._return_defaults)
-    return len(columns) == 1 or bool(statement._return_defaults)
+    return len(columns) == 1 and (table.implicit_returning or columns[0].server_default is None)
 
 
 def _their_returning(statement: Insert, shape: TableShape) -> KeySource:
-    returned = {getattr(column, "name", None) for column in statement._all_selected_columns}
-    if not shape.primary_key or not returned >= set(shape.primary_key):
+    returned = [getattr(column, "name", None) for column in statement._all_selected_columns]
+    plain = {column.name for column in statement._all_selected_columns if isinstance(column, sa.Column)}
+    if not shape.primary_key or any(name not in plain or returned.count(name) > 1 for name in shape.primary_key):
         wanted = ", ".join(shape.primary_key) or "a primary key, which it lacks"
         raise UnrecordableWrite(
             f"INSERT … RETURNING on {shape.table} does not return what tells its new rows apart: {wanted}",
@@ -254,6 +289,12 @@ def _equals(column: sa.Column[Any], values: Mapping[str, Any], *, strict: bool) 
     """The column is what the row will have; None where that is NULL or new, which collides with nothing."""
     if column.name in values:
         value = values[column.name]
+        if isinstance(value, ColumnElement) and any(map(is_unpredictable, visitors.iterate(value))):
+            raise UnrecordableWrite(
+                f"an upsert on {column.table.name} gives {column.name}, part of a unique key, what a function makes: "
+                "which row it hits can't be told beforehand",
+                hint=f"give {column.name} as a plain value, or use capture triggers",
+            )
         return None if value is None else column == value
     if column.default is not None and column.default.is_scalar:
         return column == column.default.arg  # type: ignore[attr-defined]  # scalar defaults have it

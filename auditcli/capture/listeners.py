@@ -7,26 +7,29 @@ construct; so that is the one place where rows are read before and after. A flus
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Delete, Engine, Insert, Update, event, inspect
-from sqlalchemy.engine import CursorResult, ExecutionContext, RootTransaction
+from sqlalchemy import Connection, Delete, Engine, Insert, TableClause, Update, event
+from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Mapper, Session, SessionTransaction, UOWTransaction
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.sql.elements import RollbackToSavepointClause
 
 from auditcli.capture.context import untracked_reason
-from auditcli.capture.recorder import Recorder, Scene, Unit, Values, is_quiet, quiet
+from auditcli.capture.recorder import Recorder, Scene, Values, is_quiet, quiet
 from auditcli.capture.scenes import Scenes
-from auditcli.capture.sqltext import written_tables
-from auditcli.capture.statements import Dml, Parameters, columns_named, raw_values, table_name, target
+from auditcli.capture.sqltext import defines, rolls_back, written_tables
+from auditcli.capture.statements import Dml, Parameters, SchemaMap, columns_named, raw_values, table_name, target
 from auditcli.capture.targets import open_savepoints, session_target, sync_engine
 from auditcli.capture.touching import Touch, touch_rows
+from auditcli.capture.writing import Flush, Writing
 from auditcli.clock import Clock, utc_now
-from auditcli.errors import CaptureError, UnrecordableWrite
+from auditcli.errors import UnrecordableWrite
 from auditcli.log.settings import Tracking
 from auditcli.log.tables import DEFAULT_NAME, log_tables
 from auditcli.model import TableName
+from auditcli.shape import CHANGES_CHILD
 
 _KEY = "auditcli"
 _SESSION_KEY = "auditcli_flushing"
@@ -81,23 +84,12 @@ def untrack(target: Any) -> None:
         tracker.detach(target)
 
 
-@dataclass
-class _Writing:
-    """The recorder of one transaction on one connection, and the statement that is running."""
-
-    tracker: Tracker
-    root: RootTransaction | None
-    recorder: Recorder
-    flush: Unit | None = None
-    running: Touch | None = None
-    open_savepoints: list[str] = field(default_factory=list)
-
-
 class Tracker:
     """The event handlers of one tracked factory or engine; what they know belongs to a connection's transaction."""
 
     def __init__(self, scenes: Scenes) -> None:
         self._scenes = scenes
+        self._is_attached = True
 
     def attach(self, target: Any) -> None:
         """Listen; raises UsageError for something that has no events."""
@@ -109,7 +101,8 @@ class Tracker:
             event.listen(session_target(target), name, getattr(self, f"_{name}"))
 
     def detach(self, target: Any) -> None:
-        """Stop listening."""
+        """Stop listening, on connections that are in use as well."""
+        self._is_attached = False
         engine = sync_engine(target)
         if engine is not None:
             for name, _ in _CONNECTION_EVENTS:
@@ -131,9 +124,9 @@ class Tracker:
         self._scenes.prepare(connection)
 
     def _after_begin(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
-        if not _is_tracked_by_engine(connection.engine):
+        if _engine_tracker(connection.engine) is None:
             self._listen_to_connection(connection)
-            if not connection.in_nested_transaction() and connection.info.get(_KEY) is None:
+            if not connection.in_nested_transaction() and _KEY not in connection.__dict__:
                 self._scenes.prepare(connection)
 
     def _before_execute(
@@ -145,26 +138,28 @@ class Tracker:
         execution_options: Mapping[str, Any],
     ) -> tuple[Any, Any, Any]:
         unchanged = statement, multiparams, params
-        if not isinstance(statement, Insert | Update | Delete) or is_quiet(connection):
+        if not self._is_attached or not isinstance(statement, Insert | Update | Delete) or is_quiet(connection):
             return unchanged
+        schema_map = execution_options.get("schema_translate_map")
         with quiet(connection):
             writing = self._writing(connection)
-            running = writing and self._touch(writing, statement, multiparams or [params or {}], execution_options)
+            running = writing and self._touch(writing, statement, multiparams or [params or {}], schema_map)
         return unchanged if running is None else (running.statement, multiparams, params)
 
     def _touch(
-        self, writing: _Writing, statement: Dml, parameters: Parameters, execution_options: Mapping[str, Any]
+        self, writing: Writing, statement: Dml, parameters: Parameters, schema_map: SchemaMap
     ) -> Touch | None:
         """Read what the statement may change, if that matters to the log."""
-        table = self._recorded_target(writing, statement, execution_options)
         reason = untracked_reason()
-        if table is None or reason is not None:
-            if table is not None and reason is not None:
-                writing.recorder.write_gap([table], reason)
+        if reason is not None:
+            self._leave_gap(writing, self._written(writing, statement, schema_map), reason)
             return None
-        unit = writing.flush or writing.recorder.unit()
-        writing.running = touch_rows(writing.recorder, unit, table, statement, parameters)
-        return writing.running
+        table = self._recorded_target(writing, statement, schema_map)
+        if table is None:
+            return None
+        touch = touch_rows(writing.recorder, writing.unit, table, statement, parameters, schema_map)
+        writing.begin(touch)
+        return touch
 
     def _after_execute(
         self,
@@ -175,14 +170,16 @@ class Tracker:
         execution_options: Mapping[str, Any],
         result: CursorResult[Any],
     ) -> None:
-        writing: _Writing | None = connection.info.get(_KEY)
-        if writing is None or writing.running is None or writing.tracker is not self or is_quiet(connection):
+        writing = self._current(connection)
+        if writing is None or is_quiet(connection):
             return
-        running, writing.running = writing.running, None
-        with quiet(connection):
-            running.note_result(connection, result)
+        touch = writing.end(statement)
+        if touch is None:
+            return
+        with writing.recording():
+            touch.note_result(connection, result)
             if writing.flush is None:
-                running.unit.finish()
+                touch.unit.finish()
 
     def _before_cursor_execute(
         self,
@@ -190,17 +187,17 @@ class Tracker:
         cursor: Any,
         sql: str,
         parameters: Any,
-        context: ExecutionContext | None,
+        context: Any,
         executemany: bool,
     ) -> None:
-        if context is None or is_quiet(connection):
+        if not self._is_attached or context is None or is_quiet(connection) or _was_looked_at(context):
             return
-        compiled: Any = context.compiled
-        if compiled is not None and isinstance(compiled.statement, Insert | Update | Delete):
-            return
-        writing: _Writing | None = connection.info.get(_KEY)
-        if writing is not None and _defines(sql):
+        writing = self._current(connection)
+        if writing is not None and defines(sql):
             writing.recorder.scene_is_stale = True
+        elif writing is not None and rolls_back(sql) and not _is_savepoint(context):
+            # In plain text it may take anything along; what comes next is recorded as a transaction of its own.
+            self._rollback(connection)
         names = written_tables(sql)
         if names:
             with quiet(connection):
@@ -221,123 +218,150 @@ class Tracker:
                 "or wrap it in `auditcli.untracked(reason)`, which leaves a recorded gap",
             )
         if written and reason is not None:
-            writing.recorder.write_gap(written, reason)
+            self._leave_gap(writing, written, reason)
 
-    def _savepoint(self, connection: Connection, name: str) -> None:
-        driver = connection.connection.driver_connection
-        dialect = self._scenes.dialect(connection)
-        if dialect.savepoint_needs_begin and not dialect.in_transaction(driver):
+    def _leave_gap(self, writing: Writing, written: Sequence[TableName], reason: str) -> None:
+        """Write down that these tables, and those that cascades reach from them, are changed unseen."""
+        scene = self._scene(writing)
+        reached = list(written)
+        for table in reached:
+            keys = scene.shapes.references_to.get(table, ())
+            children = [key.table for key in keys if CHANGES_CHILD & {key.on_delete, key.on_update}]
+            reached += [child for child in dict.fromkeys(children) if child not in reached]
+        gaps = [table for table in reached if scene.records(table) or table not in scene.shapes.tables]
+        if gaps:
+            writing.recorder.write_gap(gaps, reason)
+
+    def _savepoint(self, connection: Connection, name: str | None) -> None:
+        needs_begin = self._scenes.dialect(connection).savepoint_needs_begin
+        if needs_begin and not self._scenes.driver_in_transaction(connection):
             connection.exec_driver_sql("BEGIN")
-        writing: _Writing | None = self._current(connection)
+        writing = self._current(connection)
         if writing is not None:
-            writing.recorder.enter_savepoint(name)
+            writing.enter_savepoint()
 
     def _rollback_savepoint(self, connection: Connection, name: str, context: None) -> None:
         writing = self._current(connection)
         if writing is not None:
-            writing.recorder.leave_savepoint(name, rolled_back=True)
-            writing.flush = writing.running = None
+            writing.roll_back_savepoint(name)
             self._scenes.forget_uncommitted(connection)
 
     def _release_savepoint(self, connection: Connection, name: str, context: None) -> None:
         writing = self._current(connection)
         if writing is not None:
-            writing.recorder.leave_savepoint(name, rolled_back=False)
+            writing.release_savepoint(name)
 
     def _commit(self, connection: Connection) -> None:
         writing = self._current(connection)
-        connection.info.pop(_KEY, None)
+        try:
+            if writing is not None:
+                writing.check_complete()
+        except BaseException:
+            # SQLAlchemy takes a transaction whose commit failed for ended, and would not roll it back.
+            connection.connection.rollback()
+            self._rollback(connection)
+            raise
+        connection.__dict__.pop(_KEY, None)
         self._scenes.keep_uncommitted(connection)
-        if writing is not None and writing.flush is not None:
-            raise CaptureError("a commit in the middle of a flush: its changes are not recorded yet")
 
     def _rollback(self, connection: Connection) -> None:
-        connection.info.pop(_KEY, None)
+        connection.__dict__.pop(_KEY, None)
         self._scenes.forget_uncommitted(connection)
 
     def _before_flush(self, session: Session, flush_context: UOWTransaction, instances: Any) -> None:
-        bracket: list[_Writing] = []
+        bracket: dict[int, tuple[Writing, Flush]] = {}
         session.info[_SESSION_KEY] = bracket
+        if not self._is_attached or untracked_reason() is not None:
+            return
         for mapper, identities in sorted(_flushed_rows(session).items(), key=lambda item: str(item[0])):
             connection = session.connection(bind_arguments={"mapper": mapper})
+            tracker = _engine_tracker(connection.engine) or self
             with quiet(connection):
-                writing = self._writing(connection)
-                if writing is None or untracked_reason() is not None:
+                writing = tracker._writing(connection)
+                if writing is None:
                     continue
-                if writing.flush is None:
-                    writing.flush = writing.recorder.unit()
-                    bracket.append(writing)
-                _read_ahead(writing, mapper, identities)
+                if id(writing) not in bracket:
+                    bracket[id(writing)] = writing, writing.begin_flush(session)
+                _read_ahead(bracket[id(writing)][1], writing.recorder, mapper, identities)
 
     def _after_flush(self, session: Session, flush_context: UOWTransaction) -> None:
-        for writing in session.info.pop(_SESSION_KEY, ()):
-            unit, writing.flush = writing.flush, None
-            if unit is not None:
-                with quiet(writing.recorder.connection):
-                    unit.finish()
+        for writing, _ in session.info.pop(_SESSION_KEY, {}).values():
+            writing.finish_flush()
+            writing.flush = None
 
-    def _current(self, connection: Connection) -> _Writing | None:
+    def _current(self, connection: Connection) -> Writing | None:
         """What this tracker has recorded in the running transaction so far."""
-        writing: _Writing | None = connection.info.get(_KEY)
-        if writing is None or writing.tracker is not self or writing.root is not connection.get_transaction():
+        writing: Writing | None = connection.__dict__.get(_KEY)
+        if writing is None or writing.owner is not self or writing.root is not connection.get_transaction():
             return None
         return writing
 
-    def _writing(self, connection: Connection) -> _Writing | None:
+    def _writing(self, connection: Connection) -> Writing | None:
         """The recorder of the running transaction, a new one at its first write; None where another tracker records."""
         root = connection.get_transaction()
-        known: _Writing | None = connection.info.get(_KEY)
-        if known is not None and root is not None and known.root is root:
-            return known if known.tracker is self else None
+        known: Writing | None = connection.__dict__.get(_KEY)
+        if known is not None and root is not None and known.root is root and self._scenes.driver_in_transaction(connection):
+            return known if known.owner is self else None
         scene = self._scenes.enter(connection)
         recorder = Recorder(connection, scene, self._scenes.clock)
         # The lock above may have begun the transaction.
-        writing = _Writing(self, connection.get_transaction(), recorder)
-        for name in open_savepoints(connection):
-            recorder.enter_savepoint(name)
-        connection.info[_KEY] = writing
+        writing = Writing(self, connection.get_transaction(), recorder)
+        for depth, _ in enumerate(open_savepoints(connection)):
+            recorder.enter_savepoint(str(depth))
+        # On the connection itself: its `info` outlives it in the pool, and would keep an abandoned one alive.
+        connection.__dict__[_KEY] = writing
         return writing
 
-    def _scene(self, writing: _Writing) -> Scene:
+    def _scene(self, writing: Writing) -> Scene:
         """The transaction's scene, read again after a definition ran in it."""
         recorder = writing.recorder
         if recorder.scene_is_stale:
+            writing.finish_flush()
             recorder.scene = self._scenes.refresh(recorder.connection)
             recorder.scene_is_stale = False
+            if writing.flush is not None:
+                writing.flush.unit = recorder.unit()
         return recorder.scene
 
-    def _recorded_target(
-        self, writing: _Writing, statement: Insert | Update | Delete, options: Mapping[str, Any]
-    ) -> TableName | None:
+    def _written(self, writing: Writing, statement: Dml, schema_map: SchemaMap) -> list[TableName]:
+        """The table that a statement writes to, whatever it is, unless it is nobody's history."""
+        written: Any = statement.table
+        if not isinstance(written, TableClause):
+            return []
+        scene = self._scene(writing)
+        name = table_name(written, schema_map, writing.recorder.connection.dialect.default_schema_name)
+        known = _known_name(scene, name)
+        if known is not None:
+            return [known] if scene.matters(known) else []
+        kind = self._kind(writing, name)
+        return [name] if kind not in (None, "temporary") and scene.tracking.covers(name) else []
+
+    def _recorded_target(self, writing: Writing, statement: Dml, schema_map: SchemaMap) -> TableName | None:
         """The table that a statement writes to, if that matters to the log."""
         table = target(statement)
         if table is None:
             raise UnrecordableWrite(
-                f"a write to {statement.table}, which is no table, can't be recorded",
-                hint="write to the table itself, or install capture triggers",
+                f"a write to {statement.table}, which is no Table, can't be recorded",
+                hint="write to the Table itself, or wrap it in `auditcli.untracked(reason)`, which leaves a gap",
             )
-        connection = writing.recorder.connection
-        name = table_name(table, options.get("schema_translate_map"), connection.dialect.default_schema_name)
+        name = table_name(table, schema_map, writing.recorder.connection.dialect.default_schema_name)
         scene = self._scene(writing)
-        if name not in scene.shapes.tables:
-            return self._unknown_target(writing, name)
-        return name if scene.matters(name) else None
-
-    def _unknown_target(self, writing: _Writing, name: TableName) -> TableName | None:
-        """A name that is no table of the schema: temporary ones are nobody's history, views can't be followed."""
-        recorder = writing.recorder
-        sql = recorder.scene.dialect.relation_kind_sql()
-        kinds = recorder.connection.exec_driver_sql(sql, (name.name,)).scalars()
-        kind = next(iter(kinds.all()), None)
-        known = next((table for table in recorder.scene.shapes.tables if str(table).lower() == str(name).lower()), None)
+        known = _known_name(scene, name)
         if known is not None:
-            return known if recorder.scene.matters(known) else None
-        if kind in (None, "temporary") or not recorder.scene.tracking.covers(name):
-            return None
-        raise UnrecordableWrite(
-            f"a write to the {kind} {name} can't be recorded by listeners",
-            hint="write to its table, exclude it (`exclude_tables`), or wrap it in `auditcli.untracked(reason)`",
-        )
+            return known if scene.matters(known) else None
+        kind = self._kind(writing, name)
+        if kind not in (None, "temporary") and scene.tracking.covers(name):
+            raise UnrecordableWrite(
+                f"a write to the {kind} {name} can't be recorded by listeners",
+                hint="write to its table, exclude it (`exclude_tables`), or wrap it in `auditcli.untracked(reason)`",
+            )
+        return None
+
+    def _kind(self, writing: Writing, name: TableName) -> str | None:
+        """What a name is that is no table: temporary ones are nobody's history, views can't be followed."""
+        recorder = writing.recorder
+        kinds = recorder.connection.exec_driver_sql(recorder.scene.dialect.relation_kind_sql(), (name.name,))
+        return next(iter(kinds.scalars().all()), None)
 
 
 _trackers: WeakKeyDictionary[Any, Tracker] = WeakKeyDictionary()
@@ -361,12 +385,32 @@ def _wanted_settings(
     return wanted
 
 
-def _is_tracked_by_engine(engine: Engine) -> bool:
-    return any(sync_engine(tracked) is engine for tracked in list(_trackers.keys()))
+def _engine_tracker(engine: Engine) -> Tracker | None:
+    """The tracker of the engine that a connection comes from, options of its own or not."""
+    engines = (engine, getattr(engine, "_proxied", engine))
+    return next((tracker for tracked, tracker in list(_trackers.items()) if sync_engine(tracked) in engines), None)
 
 
-def _defines(sql: str) -> bool:
-    return sql.lstrip()[:6].upper() in ("CREATE", "ALTER ", "DROP T", "DROP I", "DROP V")
+def _known_name(scene: Scene, name: TableName) -> TableName | None:
+    """The table as the database spells it; None where there is none."""
+    if name in scene.shapes.tables:
+        return name
+    wanted = str(name).lower()
+    return next((table for table in scene.shapes.tables if str(table).lower() == wanted), None)
+
+
+def _is_savepoint(context: Any) -> bool:
+    """Whether SQLAlchemy itself rolls a savepoint back, which has an event."""
+    return context.compiled is not None and isinstance(context.compiled.statement, RollbackToSavepointClause)
+
+
+def _was_looked_at(context: Any) -> bool:
+    """Whether the statement came by as an INSERT, UPDATE or DELETE before; a compiled one that is executed did not."""
+    compiled = context.compiled
+    if compiled is None or not isinstance(compiled.statement, Insert | Update | Delete):
+        return False
+    writes_more = any(isinstance(cte.element, Insert | Update | Delete) for cte in compiled.ctes or ())
+    return context.invoked_statement is not None and not writes_more
 
 
 def _flushed_rows(session: Session) -> dict[Mapper[Any], list[Values]]:
@@ -376,27 +420,27 @@ def _flushed_rows(session: Session) -> dict[Mapper[Any], list[Values]]:
     found: dict[Mapper[Any], list[Values]] = {}
     for instances in (session.new, session.dirty, session.deleted):
         for instance in instances:
-            state = inspect(instance)
+            state = instance_state(instance)
             identities = found.setdefault(state.mapper, [])
             if state.identity is not None:
                 identities.append(state.identity)
     return found
 
 
-def _read_ahead(writing: _Writing, mapper: Mapper[Any], identities: Sequence[Values]) -> None:
+def _read_ahead(flush: Flush, recorder: Recorder, mapper: Mapper[Any], identities: Sequence[Values]) -> None:
     """Read the rows that a flush is about to write, once a table instead of once a statement."""
-    scene = writing.recorder.scene
-    if not identities or writing.flush is None:
+    scene, connection = recorder.scene, recorder.connection
+    if not identities:
         return
-    connection = writing.recorder.connection
+    schema_map = connection.get_execution_options().get("schema_translate_map")
     for table in mapper.tables:
-        name = table_name(table, None, connection.dialect.default_schema_name)  # type: ignore[arg-type]  # mapped tables
+        name = table_name(table, schema_map, connection.dialect.default_schema_name)  # type: ignore[arg-type]  # mapped tables
         if name not in scene.shapes.tables or not scene.records(name):
             continue
         columns = columns_named(table, scene.shape(name).primary_key)  # type: ignore[arg-type]
         if columns and (places := _identity_places(mapper, columns)) is not None:
             keys = [tuple(identity[place] for place in places) for identity in identities]
-            writing.flush.read(name, _in_order(raw_values(connection, columns, keys)))
+            flush.unit.read(name, _in_order(raw_values(connection, columns, keys)))
 
 
 def _in_order(keys: list[Values]) -> list[Values]:

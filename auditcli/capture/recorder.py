@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,9 +23,10 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli import codec
 from auditcli.capture.context import Context, current_context
+from auditcli.capture.steps import Step, in_possible_order, with_replaced_rows
 from auditcli.clock import Clock
 from auditcli.dialects import Dialect
-from auditcli.errors import CaptureError
+from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.log.settings import Tracking
 from auditcli.log.tables import LogTables
 from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
@@ -34,6 +35,8 @@ from auditcli.shape import CHANGES_CHILD, DatabaseShape, ForeignKeyShape, TableS
 
 Values: TypeAlias = tuple[Any, ...]
 """A row's stored values, or some of them, as the driver gives and takes them."""
+
+_Followed: TypeAlias = "dict[tuple[ForeignKeyShape, bool], set[Values]]"
 
 _QUIET = "auditcli_quiet"
 
@@ -85,13 +88,18 @@ class _TouchedRows:
     """The rows of one table that a unit may change.
 
     `before` has their values by locator, `moved` new locators by old ones, `expected` the values by which rows that
-    the unit makes are found, by the names of the columns.
+    the unit makes are found, by the names of the columns; `made` are the locators of such rows that were found.
+    `changed` are the columns that the unit assigns in rows that stay, `removes` is true where it deletes rows.
     """
 
     shape: TableShape
     before: dict[Values, Values] = field(default_factory=dict)
     moved: dict[Values, Values] = field(default_factory=dict)
+    confirmed: set[Values] = field(default_factory=set)
     expected: dict[tuple[str, ...], list[Values]] = field(default_factory=dict)
+    made: set[Values] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+    removes: bool = False
 
 
 @contextmanager
@@ -214,40 +222,71 @@ class Unit:
         self._recorder = recorder
         self._scene = recorder.scene
         self._touched: dict[TableName, _TouchedRows] = {}
-        self._read_keys: set[tuple[TableName, Values]] = set()
-        self._followed: dict[tuple[ForeignKeyShape, bool], set[Values]] = {}
+        self._read_keys: dict[TableName, set[Values]] = {}
 
     def read(self, table: TableName, keys: Iterable[Values]) -> None:
         """Read the rows with these primary keys, except those that this unit read before."""
-        unread = [key for key in dict.fromkeys(keys) if (table, key) not in self._read_keys and None not in key]
-        self._read_keys.update((table, key) for key in unread)
+        known = self._read_keys.setdefault(table, set())
+        unread = [key for key in dict.fromkeys(keys) if key not in known and None not in key]
+        known.update(unread)
         shape = self._scene.shape(table)
         self.remember(table, self._recorder.read_rows(shape, shape.primary_key, unread))
 
     def remember(self, table: TableName, rows: Iterable[Values]) -> None:
-        """Take rows (locator and values) as they are before the unit."""
+        """Take rows (locator and values) as they are before the unit; rows that the unit itself made are none."""
         touched = self._touched_rows(table)
         width = len(touched.shape.locator)
-        for row in rows:
-            touched.before.setdefault(row[:width], row[width:])
+        found = list(rows)
+        if found:
+            self._find_made(touched)
+        arrived = set(touched.moved.values()) | touched.made
+        for row in found:
+            if row[:width] not in arrived:
+                touched.before.setdefault(row[:width], row[width:])
+
+    def note_changes(self, table: TableName, columns: Iterable[str]) -> None:
+        """The unit assigns these columns in rows that stay."""
+        self._touched_rows(table).changed.update(columns)
+
+    def note_removal(self, table: TableName) -> None:
+        """The unit deletes rows, so that another row may get the place of one."""
+        self._touched_rows(table).removes = True
 
     def remember_children(self, table: TableName, parents: Sequence[Values], changed: Iterable[str] | None) -> None:
         """Read, level by level, the rows that the database will change by itself.
 
         `changed` are the columns of the parents that an UPDATE sets; None where the parents are deleted.
         """
+        self._follow(table, parents, changed, {})
+
+    def _follow(
+        self, table: TableName, parents: Sequence[Values], changed: Iterable[str] | None, known: _Followed
+    ) -> None:
         for key in self._scene.shapes.references_to.get(table, ()):
             action = key.on_delete if changed is None else key.on_update
             if action not in CHANGES_CHILD or (changed is not None and not set(changed) & set(key.referred_columns)):
                 continue
-            followed = self._followed.setdefault((key, changed is None), set())
+            followed = known.setdefault((key, changed is None), set())
             values = [row for row in self._referred_values(key, parents) if None not in row and row not in followed]
             followed.update(values)
             children = self._recorder.read_rows(self._scene.shape(key.table), key.columns, values)
             self.remember(key.table, children)
             if children:
                 is_gone = changed is None and action == "CASCADE"
-                self.remember_children(key.table, children, None if is_gone else key.columns)
+                self._note_cascade(key, is_gone=is_gone)
+                self._follow(key.table, children, None if is_gone else key.columns, known)
+
+    def _note_cascade(self, key: ForeignKeyShape, *, is_gone: bool) -> None:
+        if is_gone:
+            self.note_removal(key.table)
+            return
+        self.note_changes(key.table, key.columns)
+        if set(key.columns) & set(self._scene.shape(key.table).moved_by):
+            raise UnrecordableWrite(
+                f"the database would change the primary key of {key.table} along with its reference to {key.referred}, "
+                "which listeners can't follow",
+                hint=f"change or remove the rows of {key.table} first, or install capture triggers",
+            )
 
     def expect(self, table: TableName, names: Sequence[str], rows: Iterable[Values]) -> None:
         """Rows that the unit makes, by the values of the columns (or locator) `names`."""
@@ -256,6 +295,23 @@ class Unit:
     def expect_move(self, table: TableName, old: Values, new: Values) -> None:
         """A row whose locator the unit changes."""
         self._touched_rows(table).moved[old] = new
+
+    def expect_moves(self, table: TableName, moves: Mapping[Values, Values]) -> None:
+        """Rows whose locators one statement changes, as they were before this statement."""
+        touched = self._touched_rows(table)
+        self._find_made(touched)
+        origins = {place: origin for origin, place in touched.moved.items()}
+        made = {place for place in moves if place in touched.made}
+        touched.made = (touched.made - made) | {moves[place] for place in made}
+        touched.moved |= {origins.get(old, old): new for old, new in moves.items() if old not in made}
+
+    def confirm_moves(self, table: TableName) -> None:
+        """Raise CaptureError where a moved row is not at its new place, now that the statement ran."""
+        touched = self._touched_rows(table)
+        unseen = [place for place in touched.moved.values() if place not in touched.confirmed]
+        rows = self._recorder.read_rows(touched.shape, touched.shape.locator, unseen)
+        self._check_arrived(touched, {row[: len(touched.shape.locator)] for row in rows})
+        touched.confirmed.update(unseen)
 
     def finish(self) -> int:
         """Read the rows again and record what differs; returns the number of records."""
@@ -268,8 +324,20 @@ class Unit:
                 count += len(records)
         self._touched.clear()
         self._read_keys.clear()
-        self._followed.clear()
         return count
+
+    def _find_made(self, touched: _TouchedRows) -> None:
+        """Look for the rows that the unit made so far, before another statement touches some of them."""
+        if not touched.expected:
+            return
+        width = len(touched.shape.locator)
+        places = {row[:width] for row in self._expected_rows(touched)}
+        touched.made |= places - (touched.before.keys() - touched.moved.keys()) - set(touched.moved.values())
+        touched.expected.clear()
+
+    def _expected_rows(self, touched: _TouchedRows) -> Iterator[Values]:
+        for names, values in touched.expected.items():
+            yield from self._recorder.read_rows(touched.shape, names, values)
 
     def _touched_rows(self, table: TableName) -> _TouchedRows:
         known = self._touched.get(table)
@@ -286,35 +354,57 @@ class Unit:
     def _records(self, touched: _TouchedRows) -> list[Record]:
         after = self._rows_after(touched)
         arrived = set(touched.moved.values())
-        steps: list[tuple[Values | None, Values | None]] = []
+        steps: list[Step] = []
         for locator, old in touched.before.items():
             place = touched.moved.get(locator, locator)
             # A row that stayed, at a place where another one arrived, is gone.
-            steps.append((old, after.pop(place, None) if locator in touched.moved or place not in arrived else None))
+            new = after.pop(place, None) if locator in touched.moved or place not in arrived else None
+            if touched.removes and _is_another(touched, old, new):
+                steps += [(old, None), (None, new)]
+            else:
+                steps.append((old, new))
         steps += [(None, new) for new in after.values()]
-        records = (_record(self._scene.dialect, touched.shape, old, new) for old, new in steps)
+        if touched.removes:
+            steps = with_replaced_rows(touched.shape, steps)
+        if touched.changed & set(touched.shape.primary_key) or touched.moved:
+            steps = in_possible_order(touched.shape, steps)
+        write_image = self._scene.dialect.image_writer(touched.shape)
+        records = (_record(touched.shape, write_image, old, new) for old, new in steps)
         return [record for record in records if record is not None]
 
     def _rows_after(self, touched: _TouchedRows) -> dict[Values, Values]:
         shape = touched.shape
         width = len(shape.locator)
-        places = list(dict.fromkeys([*touched.before, *touched.moved.values()]))
-        rows = self._recorder.read_rows(shape, shape.locator, places)
-        for names, values in touched.expected.items():
-            rows += self._recorder.read_rows(shape, names, values)
+        places = list(dict.fromkeys([*touched.before, *touched.moved.values(), *touched.made]))
+        rows = [*self._recorder.read_rows(shape, shape.locator, places), *self._expected_rows(touched)]
         after = {row[:width]: row[width:] for row in rows}
-        if not after.keys() >= set(touched.moved.values()):
-            raise CaptureError(
-                f"the new key of a row of {shape.table} can't be followed",
-                hint="give the new key as the database stores it, or use capture triggers",
-            )
+        self._check_arrived(touched, after.keys())
         return after
 
+    def _check_arrived(self, touched: _TouchedRows, places: Set[Values]) -> None:
+        if not places >= set(touched.moved.values()) - touched.confirmed:
+            raise CaptureError(
+                f"the new key of a row of {touched.shape.table} can't be followed",
+                hint="give the new key as the database stores it, or use capture triggers",
+            )
 
-def _record(dialect: Dialect, shape: TableShape, old: Values | None, new: Values | None) -> Record | None:
+
+def _is_another(touched: _TouchedRows, old: Values, new: Values | None) -> bool:
+    """Whether a new row stands at the place of one that is gone, not the same row with other values."""
+    shape = touched.shape
+    columns = shape.primary_key or shape.column_names
+    places = [shape.column_names.index(column) for column in columns]
+    return new is not None and any(
+        old[place] != new[place] and shape.column_names[place] not in touched.changed for place in places
+    )
+
+
+def _record(
+    shape: TableShape, write_image: Callable[[Values], str], old: Values | None, new: Values | None
+) -> Record | None:
     """The record of one row's step; None where nothing changed."""
-    before = None if old is None else dialect.image_text(shape, old)
-    after = None if new is None else dialect.image_text(shape, new)
+    before = None if old is None else write_image(old)
+    after = None if new is None else write_image(new)
     if before == after:
         return None
     row_id, old_row_id = _row_id(shape, new), _row_id(shape, old)

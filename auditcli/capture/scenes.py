@@ -56,7 +56,7 @@ class Scenes:
             if not connection.in_transaction():
                 with connection.begin():
                     self._create_log(connection)
-            elif not self._driver_in_transaction(connection):
+            elif not self.driver_in_transaction(connection):
                 self._create_log(connection)
                 # The session's transaction has sent nothing yet, so this commits the log and nothing else.
                 connection.connection.commit()
@@ -73,7 +73,7 @@ class Scenes:
         lock = dialect.lock_sql(self._tables.changelog_name)
         if lock is not None:
             self._lock_log(connection, lock)
-        if not self._driver_in_transaction(connection):
+        if not self.driver_in_transaction(connection):
             raise CaptureError(
                 "this engine is in AUTOCOMMIT: a change and its record could not be one transaction",
                 hint="write through a transaction, or install capture triggers",
@@ -115,11 +115,12 @@ class Scenes:
     def _create_log(self, connection: Connection) -> None:
         """Create or upgrade the log under the write lock, so that two programs don't do it at once."""
         begin = self.dialect(connection).begin_write_sql
-        if begin is not None and not self._driver_in_transaction(connection):
+        if begin is not None and not self.driver_in_transaction(connection):
             connection.exec_driver_sql(begin)
         init_log(connection, self._tables)
 
-    def _driver_in_transaction(self, connection: Connection) -> bool:
+    def driver_in_transaction(self, connection: Connection) -> bool:
+        """Whether a transaction is open in the database too, which may roll one back by itself."""
         return self.dialect(connection).in_transaction(connection.connection.driver_connection)
 
     def _facts(self, connection: Connection) -> _Facts:

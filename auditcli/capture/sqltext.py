@@ -20,6 +20,7 @@ _TOKEN = re.compile(
 _DATA_VERBS = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "MERGE", "TRUNCATE", "COPY", "LOAD", "SELECT"}
 )
+_DEFINING_VERBS = frozenset({"CREATE", "ALTER", "DROP", "RENAME"})
 _CONFLICT_WORDS = frozenset({"ROLLBACK", "ABORT", "REPLACE", "FAIL", "IGNORE"})
 _FILLERS = frozenset({"INTO", "FROM", "TABLE", "ONLY", "LOW_PRIORITY", "DELAYED", "QUICK", "IGNORE", "HIGH_PRIORITY"})
 
@@ -30,10 +31,28 @@ def written_tables(sql: str) -> frozenset[str]:
 
     Definitions (CREATE, ALTER, PRAGMA …) write no rows in this sense. A name with a schema counts by its last part.
     """
-    words = list(_words(sql))
-    if not words or words[0].upper() not in _DATA_VERBS:
+    if _first_word(sql) not in _DATA_VERBS:
         return frozenset()
-    return frozenset(name.lower() for position in range(len(words)) if (name := _target(words, position)) is not None)
+    words = list(_words(sql))
+    names = (_target(words, position) for position in range(len(words)))
+    return frozenset(name.lower() for name in names if name is not None)
+
+
+@lru_cache(maxsize=2048)
+def defines(sql: str) -> bool:
+    """Whether a statement changes the schema."""
+    return _first_word(sql) in _DEFINING_VERBS
+
+
+@lru_cache(maxsize=2048)
+def rolls_back(sql: str) -> bool:
+    """Whether a statement ends a transaction, or a part of it, without its changes."""
+    return _first_word(sql) == "ROLLBACK"
+
+
+def _first_word(sql: str) -> str:
+    # Databases take empty statements before the one that counts.
+    return next((word.upper() for word in _words(sql) if word != ";"), "")
 
 
 def _words(sql: str) -> Iterator[str]:

@@ -6,14 +6,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Delete, Insert, Table, Update
+from sqlalchemy import ColumnElement, Connection, Delete, Insert, Table, TableClause, Update
 from sqlalchemy.sql import operators, visitors
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, TextClause
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    ClauseList,
+    ExpressionClauseList,
+    False_,
+    Grouping,
+    Null,
+    TextClause,
+    True_,
+    TypeClause,
+    UnaryExpression,
+)
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import Select
 
 from auditcli.capture.recorder import Values
 from auditcli.dialects import Dialect
+from auditcli.errors import UnrecordableWrite
 from auditcli.model import TableName
 from auditcli.shape import TableShape
 
@@ -21,6 +35,9 @@ Parameters: TypeAlias = Sequence[Mapping[str, Any]]
 """The parameter sets of one execution; a single empty one where there are none."""
 
 Dml: TypeAlias = Insert | Update | Delete
+
+SchemaMap: TypeAlias = "Mapping[str | None, str | None] | None"
+"""A `schema_translate_map`."""
 
 
 def target(statement: Dml) -> Table | None:
@@ -33,7 +50,7 @@ def entity(statement: Dml) -> Any:
     return statement.table._annotations.get("parententity")
 
 
-def table_name(table: Table, schema_map: Mapping[str | None, str | None] | None, default: str | None) -> TableName:
+def table_name(table: TableClause, schema_map: SchemaMap, default: str | None) -> TableName:
     """The table's name in the database, after a `schema_translate_map`; the default schema goes without saying."""
     schema = (schema_map or {}).get(table.schema, table.schema)
     return TableName(table.name, None if schema == default else schema)
@@ -56,20 +73,26 @@ def key_equality(statement: Update | Delete, key: Sequence[ColumnElement[Any]]) 
     if where is None or not key:
         return None
     terms = where.clauses if isinstance(where, BooleanClauseList) and where.operator is operators.and_ else [where]
-    compared = {term.left.key: term.right for term in terms if _compares_column(term, statement)}
+    compared = {term.left.key: term.right for term in terms if _compares_column(term, target(statement))}
     found = [compared.get(column.key) for column in key]
     return found if all(bind is not None for bind in found) else None  # type: ignore[return-value]  # just tested
 
 
-def _compares_column(term: Any, statement: Update | Delete) -> bool:
+def _compares_column(term: Any, table: Table | None) -> bool:
     return (
         isinstance(term, BinaryExpression)
         and term.operator is operators.eq
         and isinstance(term.right, BindParameter)
         and not term.right.expanding
-        and getattr(term.left, "table", None) is not None
-        and term.left.table.is_derived_from(target(statement))
+        and not term.right.type._has_bind_expression
+        and _is_own_column(term.left, table)
     )
+
+
+def _is_own_column(element: Any, table: Table | None) -> bool:
+    """Whether a column is one of the table itself; an alias of the table stands for other rows."""
+    of = getattr(element, "table", None)
+    return table is not None and isinstance(of, Table) and (of is table or of.is_derived_from(table))
 
 
 def key_values(binds: Sequence[BindParameter[Any]], parameters: Parameters) -> list[Values]:
@@ -89,10 +112,8 @@ def rows_query(
 
 def matching(statement: Update | Delete, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """A SELECT of these columns from the rows that the statement's WHERE clause finds."""
-    # An entity brings along what the ORM adds by itself, such as the discriminator of single-table inheritance.
-    mapped = entity(statement)
-    query = sa.select(*columns).select_from(statement.table if mapped is None else mapped)
-    query = query.options(*statement._with_options)
+    # The table knows the entity that it was given as, and the ORM adds by itself what it adds to the statement.
+    query = sa.select(*columns).select_from(statement.table).options(*statement._with_options)
     return query if statement.whereclause is None else query.where(statement.whereclause)
 
 
@@ -102,25 +123,99 @@ def query_parameters(query: Select[Any], given: Mapping[str, Any]) -> dict[str, 
     return {name: value for name, value in given.items() if name in names}
 
 
-def may_vary(statement: Update | Delete) -> bool:
-    """Whether the WHERE clause might find other rows a moment later: it calls a function or holds plain text."""
+def is_certain(statement: Update | Delete) -> bool:
+    """Whether the WHERE clause decides row by row, so that it finds the same ones a moment later."""
     where = statement.whereclause
-    return where is not None and any(
-        isinstance(element, FunctionElement | TextClause) for element in visitors.iterate(where)
+    table = target(statement)
+    return where is None or all(_is_certain(element, table) for element in visitors.iterate(where))
+
+
+def _is_certain(element: Any, table: Table | None) -> bool:
+    if isinstance(element, sa.ColumnClause):
+        return _is_own_column(element, table)
+    return isinstance(element, _PLAIN_ELEMENTS) or _is_function(element, _PURE_FUNCTIONS)
+
+
+def is_by_chance(statement: Update | Delete) -> bool:
+    """Whether the WHERE clause might choose any rows the next time: nobody knows what it calls."""
+    where = statement.whereclause
+    return where is not None and any(map(is_unpredictable, visitors.iterate(where)))
+
+
+def is_unpredictable(element: Any) -> bool:
+    """Plain text, and functions that are not known to give the same again."""
+    if isinstance(element, sa.ColumnClause):
+        return element.is_literal
+    return isinstance(element, TextClause) or (
+        isinstance(element, FunctionElement) and not _is_function(element, _PURE_FUNCTIONS | _STEADY_FUNCTIONS)
     )
+
+
+def _is_function(element: Any, names: frozenset[str]) -> bool:
+    return isinstance(element, FunctionElement) and getattr(element, "name", "").lower() in names
+
+
+_PLAIN_ELEMENTS = (
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    sa.Case,
+    sa.Cast,
+    ClauseList,
+    ExpressionClauseList,
+    False_,
+    Grouping,
+    Null,
+    True_,
+    sa.Tuple,
+    TypeClause,
+    UnaryExpression,
+)
+_PURE_FUNCTIONS = frozenset(
+    "abs coalesce hex ifnull instr json_extract length lower ltrim nullif replace round rtrim substr trim upper".split()
+)
+_STEADY_FUNCTIONS = frozenset(
+    "avg char_length concat count current_date current_time current_timestamp date datetime julianday max min now "
+    "strftime sum time total".split()
+)
+
+
+def is_multi_table(statement: Update | Delete) -> bool:
+    """Whether the WHERE clause joins other tables, which a SET clause may use."""
+    where = statement.whereclause
+    return where is not None and any(part is not statement.table for part in where._from_objects)
+
+
+def held_to(statement: Update | Delete, rows: ColumnElement[bool]) -> Update | Delete:
+    """The statement, finding these rows and no others whatever its WHERE clause says by then."""
+    where = statement.whereclause
+    held = statement.where(rows)
+    if where is None or is_multi_table(statement):
+        return held
+    # The clause stays for its parameters alone.
+    held._where_criteria = (rows, sa.or_(sa.literal_column("1"), where))
+    return held
+
+
+def conflict_words(statement: Dml) -> frozenset[str]:
+    """The words of `prefix_with`, such as OR and IGNORE."""
+    return frozenset(" ".join(str(prefix) for prefix, _ in statement._prefixes).upper().split())
 
 
 def assigned(statement: Update | Insert, given: Mapping[str, Any]) -> dict[str, Any]:
     """The columns (by name) that the statement gives a value to with one parameter set, with value or expression."""
     where_names = _where_names(statement)
-    own = {_column_name(statement, column): value for column, value in dict(statement._values or {}).items()}
+    own = dict(statement._values or getattr(statement, "_ordered_values", None) or {})
+    named = {_column_name(statement, column): _plain(value, given) for column, value in own.items()}
     sent = {_column_name(statement, name): value for name, value in given.items() if name not in where_names}
-    return {name: _plain(value) for name, value in {**own, **sent}.items() if name is not None}
+    return {name: value for name, value in {**named, **sent}.items() if name is not None}
 
 
-def _plain(value: Any) -> Any:
-    """A literal that SQLAlchemy wrapped into a parameter, as it was; expressions stay."""
-    return value.effective_value if isinstance(value, BindParameter) and not value.required else value
+def _plain(value: Any, given: Mapping[str, Any]) -> Any:
+    """The value that a parameter stands for; expressions stay."""
+    if not isinstance(value, BindParameter):
+        return value
+    return given[value.key] if value.key in given else value if value.required else value.effective_value
 
 
 def _column_name(statement: Update | Insert, column: Any) -> str | None:
@@ -143,9 +238,9 @@ def _where_names(statement: Update | Insert) -> set[str]:
 
 
 def columns_named(table: Table, names: Iterable[str]) -> list[sa.Column[Any]] | None:
-    """The table's columns of these names; None where the model leaves one of them out."""
-    by_name = {column.name: column for column in table.c}
-    wanted = list(names)
+    """The table's columns of these names, however spelled; None where the model leaves one of them out."""
+    by_name = {column.name.lower(): column for column in table.c}
+    wanted = [name.lower() for name in names]
     return [by_name[name] for name in wanted] if all(name in by_name for name in wanted) else None
 
 
@@ -156,6 +251,11 @@ def new_keys_query(
     values = assigned(statement, given)
     located = [sa.literal_column(expression) for expression in dialect.locator_sql(shape)]
     new = [_as_expression(column, values.get(column.name, column)) for column in columns]
+    if any(is_unpredictable(element) for value in new for element in visitors.iterate(value)):
+        raise UnrecordableWrite(
+            f"an UPDATE that makes keys of {shape.table} with functions or plain text can't be followed",
+            hint="give the new keys as values or arithmetic, or install capture triggers",
+        )
     return matching(statement, [*located, *new])
 
 

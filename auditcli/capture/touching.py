@@ -2,68 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, CursorResult, Delete, Insert, Update
+from sqlalchemy import ColumnElement, Connection, CursorResult, Delete, Insert, Update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.selectable import Select
 
 from auditcli.capture import inserts, statements
 from auditcli.capture.inserts import OnConflict, PreparedInsert
 from auditcli.capture.recorder import Recorder, Unit, Values
-from auditcli.capture.statements import Dml, Parameters
+from auditcli.capture.statements import Dml, Parameters, SchemaMap
 from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.model import TableName
 from auditcli.shape import TableShape
 
-_MOST_RESTRICTED_ROWS = 20_000
+_MOST_HELD_ROWS = 20_000
 
 
 @dataclass
 class Touch:
-    """A statement as it will run, the unit that it belongs to, and what its result has to tell."""
+    """A statement as it will run, the unit that it belongs to, and what its result has to tell.
+
+    `most_rows` is how many rows it can change if all was foreseen.
+    """
 
     unit: Unit
     table: TableName
     statement: Dml
     insert: PreparedInsert | None = None
-    expected_count: int | None = None
+    most_rows: int | None = None
+    exactly: bool = False
+    moves_rows: bool = False
+    may_fail_half_way: bool = False
 
     def note_result(self, connection: Connection, result: CursorResult[Any]) -> None:
         """Take the keys of new rows from the result, and check what could not be made certain before."""
         if self.insert is not None:
             names, rows = inserts.new_rows(connection, self.insert, result)
             self.unit.expect(self.table, names, rows)
-        if self.expected_count is not None and result.rowcount != self.expected_count:
+        count = result.rowcount
+        if self.most_rows is not None and (count > self.most_rows or (self.exactly and count != self.most_rows)):
             raise CaptureError(
-                f"{self.expected_count} rows of {self.table} were read before a write that changed {result.rowcount}",
+                f"{self.most_rows} rows of {self.table} were read before a write that changed {count}",
                 hint="its WHERE clause found other rows a moment later: write it without functions of time or chance",
             )
+        if self.moves_rows:
+            self.unit.confirm_moves(self.table)
 
 
-def touch_rows(recorder: Recorder, unit: Unit, table: TableName, statement: Dml, parameters: Parameters) -> Touch:
+def touch_rows(
+    recorder: Recorder, unit: Unit, table: TableName, statement: Dml, parameters: Parameters, schema_map: SchemaMap
+) -> Touch:
     """Read what the statement may change; raises UnrecordableWrite where that can't be known."""
-    toucher = _Toucher(recorder, unit, table)
+    toucher = _Toucher(recorder, unit, table, schema_map)
+    toucher.refuse_half_statements(statement)
     if isinstance(statement, Insert):
-        return toucher.insert(statement, parameters)
-    if isinstance(statement, Update):
-        return toucher.update(statement, parameters)
-    return toucher.delete(statement, parameters)
+        touch = toucher.insert(statement, parameters)
+    elif isinstance(statement, Update):
+        touch = toucher.update(statement, parameters)
+    else:
+        touch = toucher.delete(statement, parameters)
+    touch.may_fail_half_way = len(parameters) > 1 or recorder.scene.shape(table).replaces
+    return touch
 
 
 class _Toucher:
     """Reads the rows of one table for one statement."""
 
-    def __init__(self, recorder: Recorder, unit: Unit, table: TableName) -> None:
+    def __init__(self, recorder: Recorder, unit: Unit, table: TableName, schema_map: SchemaMap) -> None:
         self._recorder = recorder
         self._connection = recorder.connection
         self._dialect = recorder.scene.dialect
         self._unit = unit
         self._table = table
         self._shape: TableShape = recorder.scene.shape(table)
+        self._options = {"schema_translate_map": schema_map} if schema_map else {}
+
+    def refuse_half_statements(self, statement: Dml) -> None:
+        """Some conflict clauses leave half of a failed statement's changes, or end the transaction."""
+        words = statements.conflict_words(statement) & {"FAIL", "ROLLBACK"}
+        if words:
+            raise UnrecordableWrite(
+                f"a write to {self._table} with OR {' or '.join(sorted(words))} can't be recorded by listeners",
+                hint="leave the conflict clause out and use a savepoint (`begin_nested()`), or install capture triggers",
+            )
 
     def insert(self, statement: Insert, parameters: Parameters) -> Touch:
         action = inserts.on_conflict(statement, self._shape)
@@ -73,20 +98,33 @@ class _Toucher:
         return Touch(self._unit, self._table, prepared.statement, insert=prepared)
 
     def update(self, statement: Update, parameters: Parameters) -> Touch:
-        columns = {name for given in parameters[:1] for name in statements.assigned(statement, given)}
+        columns = self._assigned_columns(statement, parameters)
         self._refuse_replacing(statement, columns)
         rows = self._found_rows(statement, parameters)
-        if columns & set(self._shape.moved_by):
+        self._unit.note_changes(self._table, columns)
+        moves_rows = bool(columns & set(self._shape.moved_by))
+        if moves_rows:
             self._expect_moves(statement, parameters)
         if self._has_children(columns):
             self._unit.remember_children(self._table, self._reread(statement, parameters, rows), columns)
-        return self._restricted(statement, parameters, rows)
+        touch = self._held(statement, parameters, rows)
+        touch.moves_rows = moves_rows
+        return touch
 
     def delete(self, statement: Delete, parameters: Parameters) -> Touch:
         rows = self._found_rows(statement, parameters)
+        self._unit.note_removal(self._table)
         if self._has_children(None):
             self._unit.remember_children(self._table, self._reread(statement, parameters, rows), None)
-        return self._restricted(statement, parameters, rows)
+        return self._held(statement, parameters, rows)
+
+    def _assigned_columns(self, statement: Update, parameters: Parameters) -> set[str]:
+        """The columns that the statement sets, as the database spells them."""
+        names = {name for given in parameters[:1] for name in statements.assigned(statement, given)}
+        table = statements.target(statement)
+        names |= {column.name for column in table.c if column.onupdate is not None} if table is not None else set()
+        spelled = {name.lower(): name for name in self._shape.column_names}
+        return {spelled.get(name.lower(), name) for name in names}
 
     def _found_rows(self, statement: Update | Delete, parameters: Parameters) -> list[Values] | None:
         """Remember the rows that the WHERE clause finds; returns them, or None where they were found by their keys."""
@@ -94,6 +132,12 @@ class _Toucher:
         if keys is not None:
             self._unit.read(self._table, keys)
             return None
+        if len(parameters) > 1 and not statements.is_certain(statement):
+            raise UnrecordableWrite(
+                f"a write to {self._table} with many parameter sets finds its rows by more than its own columns: "
+                "which ones can't be told beforehand",
+                hint="execute it once for each parameter set, or compare plain columns",
+            )
         rows = self._query_rows(statement, parameters)
         self._unit.remember(self._table, rows)
         return rows
@@ -102,9 +146,9 @@ class _Toucher:
         table = statements.target(statement)
         columns = None if table is None else statements.columns_named(table, self._shape.primary_key)
         binds = statements.key_equality(statement, columns) if columns else None
-        if columns is None or binds is None:
+        if binds is None:
             return None
-        return statements.raw_values(self._connection, columns, statements.key_values(binds, parameters))
+        return statements.raw_values(self._connection, binds, statements.key_values(binds, parameters))
 
     def _reread(self, statement: Update | Delete, parameters: Parameters, rows: list[Values] | None) -> list[Values]:
         """The rows as they are now, which may differ from how they were when the unit began."""
@@ -127,23 +171,38 @@ class _Toucher:
     def _run(self, query: Select[Any], parameters: Parameters) -> list[Values]:
         rows: dict[Values, None] = {}
         for given in parameters:
-            answer = self._connection.execute(query, statements.query_parameters(query, given))
-            rows |= dict.fromkeys(tuple(row) for row in answer)
+            rows |= dict.fromkeys(self._fetch(query, statements.query_parameters(query, given)))
         return list(rows)
 
-    def _restricted(self, statement: Update | Delete, parameters: Parameters, rows: list[Values] | None) -> Touch:
+    def _fetch(self, query: Select[Any], bound: Mapping[str, Any] | None = None) -> list[Values]:
+        return [tuple(row) for row in self._connection.execute(query, bound, execution_options=self._options)]
+
+    def _held(self, statement: Update | Delete, parameters: Parameters, rows: list[Values] | None) -> Touch:
         """A statement that might find other rows a moment later is held to those that were read."""
         touch = Touch(self._unit, self._table, statement)
-        if rows is None or not statements.may_vary(statement):
+        if rows is None or len(parameters) > 1:
             return touch
-        if len(parameters) == 1 and len(rows) <= _MOST_RESTRICTED_ROWS:
-            width = len(self._shape.locator)
-            locators = [sa.literal_column(expression) for expression in self._dialect.locator_sql(self._shape)]
-            subject: Any = locators[0] if width == 1 else sa.tuple_(*locators)
-            touch.statement = statement.where(subject.in_([row[0] if width == 1 else row[:width] for row in rows]))
+        touch.most_rows = len(rows)
+        if statements.is_certain(statement):
+            return touch
+        if len(rows) <= _MOST_HELD_ROWS:
+            touch.statement = statements.held_to(statement, self._is_one_of(rows))
+        elif statements.is_by_chance(statement):
+            raise UnrecordableWrite(
+                f"a write that finds {len(rows)} rows of {self._table} by functions or plain text can't be recorded: "
+                "it might find other ones a moment later",
+                hint="select the keys first and write to these rows, or install capture triggers",
+            )
         else:
-            touch.expected_count = len(rows)
+            touch.exactly = True
         return touch
+
+    def _is_one_of(self, rows: Sequence[Values]) -> ColumnElement[bool]:
+        width = len(self._shape.locator)
+        locators = [sa.literal_column(expression) for expression in self._dialect.locator_sql(self._shape)]
+        subject: Any = locators[0] if width == 1 else sa.tuple_(*locators)
+        condition: ColumnElement[bool] = subject.in_([row[0] if width == 1 else row[:width] for row in rows])
+        return condition
 
     def _has_children(self, columns: set[str] | None) -> bool:
         references = self._recorder.scene.shapes.references_to.get(self._table, ())
@@ -154,39 +213,42 @@ class _Toucher:
         table = statements.target(statement)
         columns = None if table is None else statements.columns_named(table, self._shape.moved_by)
         if columns is None:
-            raise UnrecordableWrite(f"the model of {self._table} lacks a column of its key")
+            raise UnrecordableWrite(
+                f"the model of {self._table} lacks a column of its key", hint="add the column to the model"
+            )
         width = len(self._shape.locator)
+        moves: dict[Values, Values] = {}
         for given in parameters:
             query = statements.new_keys_query(statement, self._shape, columns, given, self._dialect)
-            bound: Mapping[str, Any] = statements.query_parameters(query, given)
-            for row in self._connection.execute(query, bound).fetchall():
-                [key] = statements.raw_values(self._connection, columns, [tuple(row[width:])])
-                self._unit.expect_move(self._table, tuple(row[:width]), key)
+            rows = self._fetch(query, statements.query_parameters(query, given))
+            keys = statements.raw_values(self._connection, columns, [row[width:] for row in rows])
+            moves |= {row[:width]: key for row, key in zip(rows, keys, strict=True)}
+        self._unit.expect_moves(self._table, moves)
 
     def _refuse_replacing(self, statement: Update, columns: set[str]) -> None:
-        prefixes = " ".join(str(prefix).upper() for prefix, _ in statement._prefixes)
+        words = statements.conflict_words(statement)
         keys = {column for key in (self._shape.primary_key, *self._shape.unique_keys) for column in key}
-        if "REPLACE" in prefixes or (self._shape.replaces and columns & keys):
+        ignores = "IGNORE" in words and columns & set(self._shape.moved_by)
+        if "REPLACE" in words or ignores or (self._shape.replaces and columns & keys):
             raise UnrecordableWrite(
-                f"an UPDATE of {self._table} that replaces the rows in its way can't be recorded by listeners",
-                hint="delete those rows first, or install capture triggers",
+                f"an UPDATE of {self._table} that replaces or passes over the rows in its way can't be recorded",
+                hint="remove those rows first, or install capture triggers",
             )
 
     def _read_colliding(self, statement: Insert, parameters: Parameters, action: OnConflict) -> None:
+        changed = inserts.updated_columns(statement, self._shape) if action is OnConflict.UPDATE else set()
+        if changed & set(self._shape.primary_key):
+            raise UnrecordableWrite(
+                f"an upsert that changes the key of {self._table} can't be followed",
+                hint="change the key with update(), or install capture triggers",
+            )
+        self._unit.note_changes(self._table, changed)
+        if action is OnConflict.REPLACE:
+            self._unit.note_removal(self._table)
         expressions = [*self._dialect.locator_sql(self._shape), *self._dialect.value_sql(self._shape)]
         columns = [sa.literal_column(expression) for expression in expressions]
-        query = inserts.colliding_query(statement, self._shape, parameters, columns)
-        if query is None:
-            return
-        rows = [tuple(row) for row in self._connection.execute(query)]
-        self._unit.remember(self._table, rows)
-        if action is OnConflict.REPLACE:
-            self._unit.remember_children(self._table, rows, None)
-        elif action is OnConflict.UPDATE:
-            changed = inserts.updated_columns(statement)
-            if changed & set(self._shape.moved_by):
-                raise UnrecordableWrite(
-                    f"an upsert that changes the key of {self._table} can't be followed",
-                    hint="change the key with update(), or install capture triggers",
-                )
-            self._unit.remember_children(self._table, rows, changed)
+        for query in inserts.colliding_queries(statement, self._shape, parameters, columns):
+            rows = self._fetch(query)
+            self._unit.remember(self._table, rows)
+            if action is not OnConflict.IGNORE:
+                self._unit.remember_children(self._table, rows, changed if action is OnConflict.UPDATE else None)

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, and_, func, literal, not_, or_, select
 
+from auditcli.filters.rowword import RowWord
 from auditcli.log.query import Condition, Criteria, unindexed
 from auditcli.log.tables import LogTables
 from auditcli.model import EventType, TableName
-from auditcli.rowword import RowWord
 from auditcli.selection import Alternatives, Selection
 
 T = TypeVar("T")

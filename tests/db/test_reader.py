@@ -9,11 +9,11 @@ from sqlalchemy import Engine
 
 from auditcli.dialects.sqlite import SQLite
 from auditcli.errors import LogError, NotFound, UsageError
+from auditcli.filters.rowword import RowWord
 from auditcli.log.reader import LogReader, UndoEntry
 from auditcli.log.tables import LogTables
 from auditcli.model import EventType, RowKey, TableName
 from auditcli.position import AtTime
-from auditcli.rowword import RowWord
 from auditcli.selection import Alternatives, Selection, TextTest, matches
 from auditcli.shape import ColumnShape, TableShape
 from tests.db.logbook import LOG_UUID, START, Logbook, ids, tx

@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 import auditcli
+from auditcli.applying.refusal import PlanConflict
 from auditcli.errors import ConflictError, ExitCode, LockTimeout, NotFound, ReadOnly, UsageError
 from auditcli.plan import ConflictKind
-from auditcli.refusal import PlanConflict
 from tests.clock import SettableClock
 from tests.db.shop import LOG, Shop, kinds
 

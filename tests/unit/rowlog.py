@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from auditcli import codec
 from auditcli.fold import RowFold, fold
 from auditcli.model import Change, EventType, Image, JsonValue, TableName
-from auditcli.planner import TableRules
+from auditcli.planning.planner import TableRules
 from auditcli.shape import ColumnShape, TableShape
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)

@@ -9,7 +9,6 @@ import pytest
 
 from auditcli.fold import ABSENT, Absent
 from auditcli.model import Image, JsonValue, RowKey, TableName
-from auditcli.order import order_steps, step_levels
 from auditcli.plan import (
     CellStep,
     Conflict,
@@ -20,9 +19,10 @@ from auditcli.plan import (
     StepKind,
     as_runs,
 )
-from auditcli.planner import RowPlan, TableRules, plan_row
+from auditcli.planning.order import order_steps, step_levels
+from auditcli.planning.planner import RowPlan, TableRules, plan_row
+from auditcli.planning.stamps import moved_on
 from auditcli.shape import ColumnShape, DatabaseShape, ForeignKeyShape, TableShape
-from auditcli.stamps import moved_on
 from tests.unit.rowlog import RULES, SHAPE, TABLE, RowLog, item
 
 FORCE = PlanOptions(force=True)

@@ -11,9 +11,9 @@ from functools import lru_cache
 
 from auditcli import codec
 from auditcli.errors import UsageError
+from auditcli.filters.rowword import find_table, name_word, quoted, table_word, unquoted
 from auditcli.model import Change, Image, JsonValue, TableName
 from auditcli.position import shown
-from auditcli.rowword import find_table, name_word, quoted, table_word, unquoted
 
 ARROW = "→"
 DOTS = ".."

@@ -11,14 +11,14 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
+from auditcli.applying.refusal import Refused
+from auditcli.applying.writing import Writing, image_after
 from auditcli.capture.recorder import Unit
 from auditcli.model import Image
-from auditcli.order import step_levels
 from auditcli.plan import Step, StepKind
-from auditcli.refusal import Refused
+from auditcli.planning.order import step_levels
+from auditcli.planning.stepwise import Single
 from auditcli.rows import LiveRow
-from auditcli.stepwise import Single
-from auditcli.writing import Writing, image_after
 
 _SAVEPOINT = "auditcli_batch"
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from auditcli.celltest import glob_matches, value_texts
 from auditcli.errors import UsageError
+from auditcli.filters.celltest import glob_matches, value_texts
+from auditcli.filters.rowword import did_you_mean
 from auditcli.model import Change, EventType
 from auditcli.position import shown
-from auditcli.rowword import did_you_mean
 
 T = TypeVar("T")
 

@@ -14,16 +14,16 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from auditcli import codec
+from auditcli.applying.refusal import PlanConflict, step_word
+from auditcli.applying.writes import step_sql
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.dialects import Fragment
 from auditcli.fold import Absent
 from auditcli.model import Image, TableName
 from auditcli.plan import CellStep, Conflict, ConflictKind, Step, StepKind, shown
-from auditcli.refusal import PlanConflict, step_word
+from auditcli.planning.stamps import moved_on
 from auditcli.rows import LiveRow, RowReader, key_word
 from auditcli.shape import TableShape
-from auditcli.stamps import moved_on
-from auditcli.writes import step_sql
 
 
 class Writing:

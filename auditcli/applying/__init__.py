@@ -1,0 +1,1 @@
+"""How a plan gets into the database, whole or not at all; `auditcli.apply` opens and ends the transaction."""

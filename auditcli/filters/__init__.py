@@ -1,0 +1,1 @@
+"""The words of a selection, one kind a file; `auditcli.selection` puts them together."""

@@ -1,0 +1,1 @@
+"""From a folded history to ordered steps and conflicts; nothing here knows a database."""
