@@ -1,0 +1,78 @@
+"""The entry point: runs a command line and turns what goes wrong into two lines and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from auditcli import __version__
+from auditcli.errors import AuditError, ExitCode, UsageError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; every outcome is an exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _quietly_if_nobody_reads(lambda: _run(words))
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except AuditError as error:
+        return _report(error, error, words)
+    except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is exit code 8 and two lines
+        from auditcli.cli.failure import explained
+
+        return _report(error, explained(error), words)
+
+
+def run() -> NoReturn:
+    """The `audit` program."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that can't show a character gets its number, not a traceback.
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # the real streams are text files
+    sys.exit(main())
+
+
+def _run(words: list[str]) -> int:
+    _check_text(words)
+    if words == ["--version"]:
+        # Answered before anything is imported: scripts ask for it often.
+        sys.stdout.write(f"auditcli {__version__}\n")
+        return ExitCode.DONE
+    from auditcli.cli.program import run_words
+
+    return run_words(words)
+
+
+def _check_text(words: Sequence[str]) -> None:
+    for word in words:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise UsageError(f"{word!r} is not valid text", hint="write it in UTF-8")
+
+
+def _report(error: BaseException, explained: AuditError, words: list[str]) -> int:
+    from auditcli.cli.render import warn
+
+    if "--debug" in words:
+        import traceback
+
+        for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
+            warn(line)
+    warn(f"error: {explained.message}")
+    if explained.hint:
+        warn(f"hint: {explained.hint}")
+    return explained.exit_code
+
+
+def _quietly_if_nobody_reads(run: Callable[[], int]) -> int:
+    """What `run` returns; 0 where the reader at the other end of the pipe has gone."""
+    try:
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout again at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    return code

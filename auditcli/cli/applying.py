@@ -1,0 +1,153 @@
+"""From a plan to its outcome: show it, ask for what it is worth, apply it, say how to take it back."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from auditcli.cli.context import AppContext
+from auditcli.cli.options import ApplyOptions, WhoOptions
+from auditcli.cli.who import actor_of, check_reason
+from auditcli.errors import ConflictError, Declined, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from auditcli.apply import Outcome
+    from auditcli.config import Target
+    from auditcli.connect import Database
+    from auditcli.plan import Plan, PlanOptions
+
+_MANY_ROWS = 100
+"""Plans for more rows than this want a word typed, not a key pressed."""
+
+_OPPOSITE = {"undo": "redo", "redo": "undo"}
+
+
+def check_options(target: Target, how: ApplyOptions, who: WhoOptions) -> None:
+    """Raise before anything is read where the options can't be meant together, or the target forbids it."""
+    from auditcli.connect import refuse_read_only
+
+    if how.force and how.skip_conflicts:
+        raise UsageError("--force and --skip-conflicts contradict each other", hint="give one of them")
+    if not how.dry_run:
+        refuse_read_only(target)
+        check_reason(target, who)
+
+
+def apply_options(how: ApplyOptions) -> PlanOptions:
+    """The options of a command line as the planner takes them."""
+    from auditcli.plan import PlanOptions
+
+    return PlanOptions(how.force, how.skip_conflicts, tuple(how.only or ()), how.exact)
+
+
+def carry_out(
+    app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions, command: str
+) -> ExitCode:
+    """Show the plan and, unless it is a dry run or refused, ask and apply it."""
+    from auditcli.present import plan_lines, plan_summary
+
+    plan = replace(plan, target=database.target.masked_url)
+    app.out.note(f"target: {plan.target}")
+    app.out.lines([*plan_lines(plan), plan_summary(plan)])
+    app.out.flush()
+    if plan.nothing_but_already:
+        app.out.note("nothing to write: all of it is as it was already")
+        return ExitCode.DONE
+    if plan.refused or plan.is_empty:
+        raise ConflictError("the plan has conflicts; nothing was written", hint=_ways_on(plan))
+    if how.dry_run:
+        app.out.note(f"a dry run: nothing was written; to apply: {_next_command(command, plan, database.target, how)}")
+        return ExitCode.DONE
+    _ask(app, plan, database.target, how)
+    if plan.seconds_expected >= 1:
+        app.out.note(f"writing {plan.rows:,} rows, about {plan.seconds_expected:.0f} s …")
+    outcome = _apply(app, database, plan, how, who)
+    _tell(app, outcome)
+    return ExitCode.PARTLY_APPLIED if outcome.is_partial else ExitCode.DONE
+
+
+def _apply(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions) -> Outcome:
+    from auditcli.apply import PlanConflict, apply_plan
+    from auditcli.capture.context import context
+    from auditcli.present import conflict_lines
+
+    try:
+        with context(actor=actor_of(who), reason=who.reason):
+            return apply_plan(
+                database.engine,
+                plan,
+                tables=database.tables,
+                lock_timeout=how.lock_timeout,
+                read_only=database.target.read_only,
+            )
+    except PlanConflict as conflict:
+        app.out.lines(conflict_lines(conflict.conflicts))
+        raise
+
+
+def _ask(app: AppContext, plan: Plan, target: Target, how: ApplyOptions) -> None:
+    """Raise Declined unless the answer is yes; what is large or protected wants its word."""
+    from auditcli.present import counted
+
+    word = _word(plan, target)
+    question = f"{plan.kind} {counted(plan.rows, 'row')} in {plan.target}"
+    if plan.seconds_expected >= 1:
+        question += f" (about {plan.seconds_expected:.0f} s)"
+    if how.confirm is not None and word is not None:
+        _check_word(how.confirm, word)
+        return
+    if word is None and how.yes:
+        return
+    way_out = "--yes answers it" if word is None else f"--confirm {word} answers it"
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise Declined(f"would have to ask: {question}?", hint=f"{way_out}; --dry-run only looks")
+    answer = app.out.ask(f"{question}? {'[y/N]' if word is None else f'type {word} to apply:'} ")
+    if word is not None:
+        _check_word(answer, word)
+    elif answer.lower() not in ("y", "yes"):
+        raise Declined("declined; nothing was written")
+
+
+def _word(plan: Plan, target: Target) -> str | None:
+    """The word to type: the name of what is protected, or the number of rows where they are many."""
+    if target.protected:
+        return target.profile or "protected"
+    return str(plan.rows) if plan.rows > _MANY_ROWS else None
+
+
+def _check_word(given: str, word: str) -> None:
+    if given.strip() != word:
+        raise Declined(f"{given.strip()!r} is not the word; nothing was written", hint=f"the word is {word}")
+
+
+def _tell(app: AppContext, outcome: Outcome) -> None:
+    from auditcli.present import SHORT_ID, counted
+
+    plan = outcome.plan
+    left = f"; {counted(len(plan.conflicts), 'conflict')} left as they are" if outcome.is_partial else ""
+    app.out.note(f"{plan.kind}: {counted(outcome.rows, 'row')} written and read back{left}")
+    if outcome.corrected:
+        app.out.note(f"{counted(outcome.corrected, 'row')} had to be set again, since a trigger moved them")
+    if outcome.stepwise:
+        app.out.note("the rows went back change by change, since the net steps were in each other's way")
+    if outcome.transaction_id is not None:
+        app.out.note(f"to take it back: audit {_OPPOSITE[plan.kind]} tx:{outcome.transaction_id[:SHORT_ID]}")
+
+
+def _next_command(command: str, plan: Plan, target: Target, how: ApplyOptions) -> str:
+    word = _word(plan, target)
+    given = [
+        *(f"--only {column}" for column in how.only or ()),
+        *(name for name, is_set in (("--exact", how.exact), ("--force", how.force)) if is_set),
+        *(["--skip-conflicts"] if how.skip_conflicts else []),
+        *(['-m "why"'] if target.protected else []),
+        "--yes" if word is None else f"--confirm {word}",
+    ]
+    return " ".join([command, *given])
+
+
+def _ways_on(plan: Plan) -> str:
+    if plan.is_empty:
+        return "--force overwrites where that is possible; `audit row ROW` shows what happened to a row"
+    return "--skip-conflicts does the rest, --force overwrites; `audit row ROW` shows what happened to a row"

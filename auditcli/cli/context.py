@@ -1,0 +1,105 @@
+"""What a running command has at hand: its global options, the database, and where to print."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditcli.cli.render import Output
+
+if TYPE_CHECKING:
+    from auditcli.chosen import Chosen
+    from auditcli.cli.options import SelectionOptions
+    from auditcli.config import Target
+    from auditcli.connect import Database
+    from auditcli.log.reader import LogReader
+    from auditcli.position import Position
+
+
+@dataclass(frozen=True)
+class GlobalOptions:
+    """The options that every command takes, on either side of its name."""
+
+    url: Annotated[str | None, typer.Option("--url", "-u", metavar="URL", help="The database: a URL or a file.")] = None
+    profile: Annotated[
+        str | None, typer.Option("--profile", "-P", metavar="NAME", help="A database named in a config file.")
+    ] = None
+    color: Annotated[str | None, typer.Option("--color", metavar="WHEN", help="auto, always or never.")] = None
+    utc: Annotated[bool, typer.Option("--utc", help="Times in UTC instead of local time.")] = False
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Never page.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")] = False
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say which database, and why that one.")] = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False
+
+    def over(self, outer: GlobalOptions | None) -> GlobalOptions:
+        """These options, and those given before the command where these are silent."""
+        if outer is None:
+            return self
+        return GlobalOptions(
+            **{field.name: getattr(self, field.name) or getattr(outer, field.name) for field in fields(self)}
+        )
+
+
+class AppContext:
+    """One run of one command."""
+
+    def __init__(self, options: GlobalOptions) -> None:
+        self.options = options
+
+    @cached_property
+    def out(self) -> Output:
+        """Where this command prints."""
+        options = self.options
+        return Output(options.color, quiet=options.quiet, utc=options.utc, pages=not options.no_pager)
+
+    @cached_property
+    def target(self) -> Target:
+        """The database that the options, the environment and the config files name."""
+        from auditcli.config import find_target
+
+        target = find_target(self.options.url, self.options.profile, os.environ, Path.cwd())
+        if self.options.verbose:
+            self.out.note(f"database: {target.masked_url} (from {target.origin})")
+        return target
+
+    @contextmanager
+    def database(self, *, writing: bool = False, lock_timeout: float | None = None) -> Iterator[Database]:
+        """The database, open for reading or also for writing."""
+        from auditcli.connect import LOCK_TIMEOUT, open_database
+
+        timeout = LOCK_TIMEOUT if lock_timeout is None else lock_timeout
+        database = open_database(self.target, writing=writing, lock_timeout=timeout)
+        try:
+            yield database
+        finally:
+            database.close()
+
+    @contextmanager
+    def log(self) -> Iterator[LogReader]:
+        """The log of the database, for reading."""
+        with self.database() as database, database.log() as reader:
+            yield reader
+
+    def position(self, word: str) -> Position:
+        """The position that a word names."""
+        from auditcli.clock import utc_now
+        from auditcli.position import parse_position
+
+        return parse_position(word, now=utc_now())
+
+    def choose(self, reader: LogReader, words: Sequence[str] | None, options: SelectionOptions | None = None) -> Chosen:
+        """What words and options choose in the log."""
+        from auditcli.chosen import choose
+        from auditcli.clock import utc_now
+
+        chosen = choose(reader, words or (), now=utc_now(), options=options.as_words() if options else None)
+        if self.options.verbose:
+            self.out.note(f"log ids: after {chosen.window.since_id}, up to {chosen.window.until_id}")
+        return chosen

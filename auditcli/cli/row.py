@@ -1,0 +1,88 @@
+"""`audit row` and `audit blame`: one row through time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditcli.cli.changes import print_changes
+from auditcli.cli.context import AppContext
+from auditcli.cli.formats import Format
+from auditcli.cli.options import FormatOptions, ListOptions
+from auditcli.errors import NotFound
+
+if TYPE_CHECKING:
+    from auditcli.model import Image
+
+_BLAME_COLUMNS = ("column", "value", "change", "timestamp", "actor", "transaction_id", "reason")
+
+_Row = Annotated[str, typer.Argument(metavar="ROW", help="table/key, as in orders/57 or PlaylistTrack/1,42.")]
+
+
+def row(
+    app: AppContext,
+    listing: ListOptions,
+    word: _Row,
+    at: Annotated[str | None, typer.Option(metavar="POSITION", help="The row as it was then.")] = None,
+) -> None:
+    """List a row's changes, newest first, through changes of its key; or show it as it was at a time.
+
+    Examples:
+      audit row orders/57
+      audit row orders/57 --at 'yesterday 14:00'
+      audit row PlaylistTrack/1,42 -o jsonl
+    """
+    from auditcli.chosen import boundary, find_row
+    from auditcli.history import row_at, row_history
+
+    with app.log() as reader:
+        key = find_row(reader, word)
+        if at is not None:
+            _print_state(app, listing, str(key), row_at(reader, key, boundary(reader, app.position(at))))
+            return
+        changes = row_history(reader, key)[::-1]
+        chosen = changes if listing.limit is None else changes[: listing.limit]
+        with app.out.paged():
+            print_changes(app, listing.format, chosen[::-1] if listing.reverse else chosen)
+
+
+def blame(app: AppContext, form: FormatOptions, word: _Row) -> None:
+    """Say of each column of a row who wrote it last, when and why.
+
+    Examples:
+      audit blame orders/57
+      audit blame orders/57 -o json
+    """
+    from auditcli.chosen import find_row
+    from auditcli.history import blame as blame_columns
+    from auditcli.present import SHORT_ID, value_text
+
+    with app.log() as reader:
+        is_table = app.out.format(form.format) is Format.TABLE
+        records = [
+            {
+                "column": line.column,
+                "value": value_text(line.value) if is_table else line.value,
+                "change": line.change and (f"#{line.change.id}" if is_table else line.change.id),
+                "timestamp": line.change and line.change.timestamp,
+                "actor": line.change and line.change.actor,
+                "transaction_id": line.change and (line.change.transaction_id or "")[: SHORT_ID if is_table else None],
+                "reason": line.change and line.change.reason,
+            }
+            for line in blame_columns(reader, find_row(reader, word))
+        ]
+        app.out.records(form.format, _BLAME_COLUMNS, records)
+
+
+def _print_state(app: AppContext, form: FormatOptions, key: str, image: Image | None) -> None:
+    from auditcli.present import value_text
+
+    if image is None:
+        raise NotFound(f"{key} did not exist then", hint=f"`audit row {key}` lists its changes")
+    chosen = app.out.format(form.format)
+    if chosen is Format.TABLE:
+        records = [{"column": column, "value": value_text(value)} for column, value in image.items()]
+        app.out.records(form.format, ("column", "value"), records)
+    else:
+        app.out.records(form.format, tuple(image), [image])

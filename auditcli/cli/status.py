@@ -1,0 +1,81 @@
+"""`audit status`: which database, and what its log holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from auditcli.cli.context import AppContext
+from auditcli.cli.formats import Format
+from auditcli.cli.options import FormatOptions
+
+if TYPE_CHECKING:
+    from auditcli.config import Target
+    from auditcli.status import Status
+
+_COLUMNS = ("table", "changes", "last_id", "capture")
+
+
+def status(app: AppContext, form: FormatOptions) -> None:
+    """Say which database was chosen and why, what is tracked and how, and what happened last.
+
+    Examples:
+      audit status
+      audit status -u shop.db
+      audit status -o json | jq .changes
+    """
+    from auditcli.status import read_status
+
+    chosen = app.out.format(form.format)
+    if chosen is Format.TABLE:
+        _tell_target(app, app.target)
+    with app.log() as reader:
+        found = read_status(reader)
+        if chosen in (Format.JSON, Format.JSONL):
+            app.out.text(app.out.json_text(_facts(app.target, found)) + "\n")
+            return
+        if chosen is Format.TABLE:
+            _tell_log(app, found)
+        app.out.records(form.format, _COLUMNS, _table_records(found))
+
+
+def _facts(target: Target, found: Status) -> dict[str, Any]:
+    return {
+        "database": target.masked_url,
+        "chosen_by": target.origin,
+        "read_only": target.read_only,
+        "protected": target.protected,
+        "log_uuid": found.log.uuid,
+        "log_version": found.log.version,
+        "changes": found.changes,
+        "first_at": found.first_at,
+        "last_id": found.last and found.last.id,
+        "last_at": found.last and found.last.timestamp,
+        "last_actor": found.last and found.last.actor,
+        "tables": _table_records(found),
+    }
+
+
+def _table_records(found: Status) -> list[dict[str, Any]]:
+    return [
+        {"table": str(each.table), "changes": each.changes, "last_id": each.last_id, "capture": each.capture}
+        for each in found.tables
+    ]
+
+
+def _tell_target(app: AppContext, target: Target) -> None:
+    flags = [word for word, is_set in (("read-only", target.read_only), ("protected", target.protected)) if is_set]
+    app.out.note(f"database   {target.masked_url}{''.join(f' ({flag})' for flag in flags)}")
+    app.out.note(f"chosen by  {target.origin}")
+
+
+def _tell_log(app: AppContext, found: Status) -> None:
+    from auditcli.clock import utc_now
+    from auditcli.present import ago, counted, time_text
+
+    older = "; `audit init` would upgrade it" if found.log.is_older else ""
+    app.out.note(f"log        {counted(found.changes, 'change')}, version {found.log.version}{older}")
+    if found.last is not None:
+        when = f"{time_text(found.last.timestamp, utc=app.out.utc)} ({ago(found.last.timestamp, utc_now())})"
+        app.out.note(f"last       #{found.last.id} {when} by {found.last.actor or 'nobody named'}")
+    if found.open_gaps:
+        app.out.note(f"gaps       {counted(found.open_gaps, 'table')} not recorded at present")

@@ -1,0 +1,144 @@
+"""Opening a database: as careful about what it opens as about what it may do to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from sqlalchemy import URL, Engine, create_engine, event
+
+from auditcli.config import Target
+from auditcli.dialects import Dialect, dialect_named
+from auditcli.errors import CannotConnect, ReadOnly
+from auditcli.log.reader import LogReader
+from auditcli.log.tables import DEFAULT_NAME, LogTables, log_tables
+from auditcli.log.upgrade import check_log
+
+LOCK_TIMEOUT = 5.0
+"""How many seconds a lock is waited for."""
+
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_PASSWORD_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Database:
+    """An opened target: what every library function that the front ends call needs of it."""
+
+    target: Target
+    engine: Engine
+    dialect: Dialect
+    tables: LogTables
+
+    @contextmanager
+    def log(self) -> Iterator[LogReader]:
+        """The log over a connection of its own; raises LogError where there is none."""
+        with self.engine.connect() as connection:
+            check_log(connection, self.tables)
+            yield LogReader(connection, self.tables, dialect=self.dialect)
+
+    def close(self) -> None:
+        """Give back what is held."""
+        self.engine.dispose()
+
+
+def open_database(target: Target, *, writing: bool = False, lock_timeout: float = LOCK_TIMEOUT) -> Database:
+    """Open a target for reading, or for writing too; raises ReadOnly where that is not allowed."""
+    if writing:
+        refuse_read_only(target)
+    dialect = dialect_named(target.url.get_backend_name())
+    tables = log_tables(target.log_table or DEFAULT_NAME, target.log_schema)
+    return Database(target, open_engine(target, writing=writing, lock_timeout=lock_timeout), dialect, tables)
+
+
+def open_engine(target: Target, *, writing: bool = False, lock_timeout: float = LOCK_TIMEOUT) -> Engine:
+    """An engine that can't write unless it is asked for `writing`, and that never creates a database."""
+    dialect = dialect_named(target.url.get_backend_name())
+    path = sqlite_path(target.url)
+    if path is None:
+        engine, limits = create_engine(url_with_password(target)), []
+    else:
+        engine, limits = _sqlite_engine(target.url, path, lock_timeout), ["PRAGMA query_only = ON"]
+    own = () if writing else limits
+    _prepare_connections(engine, [sql for sql in (dialect.enforce_foreign_keys_sql, *own) if sql])
+    return engine
+
+
+def refuse_read_only(target: Target) -> None:
+    """Raise ReadOnly where the profile or the file takes no writes."""
+    if target.read_only:
+        named = f"profile {target.profile}" if target.profile else target.origin
+        raise ReadOnly(f"{named} is read-only ({target.masked_url})", hint="remove read_only = true to write there")
+    path = sqlite_path(target.url)
+    if path is not None and path.is_file() and not os.access(path, os.W_OK):
+        raise ReadOnly(f"the file {path} is read-only", hint="make it writable, or work on a copy")
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file behind a SQLite URL; None for another database."""
+    if url.get_backend_name() != "sqlite" or url.database is None:
+        return None
+    name = url.database
+    if name.startswith("file:"):
+        return Path(unquote(name.removeprefix("file:").removeprefix("//").partition("?")[0]))
+    return Path(name)
+
+
+def check_sqlite_file(path: Path) -> None:
+    """Raise CannotConnect unless the file is there and is a SQLite database."""
+    try:
+        if path.is_dir():
+            raise CannotConnect(f"{path} is a directory", hint="name the database file in it")
+        if not path.exists():
+            raise CannotConnect(f"no such file: {path}", hint="check the name; `audit demo` makes a sample to try")
+        if not path.is_file():
+            raise CannotConnect(f"{path} is no regular file", hint="name a SQLite database file")
+        with path.open("rb") as file:
+            start = file.read(len(_SQLITE_MAGIC))
+    except OSError as error:
+        raise CannotConnect(f"{path} can't be opened: {error.strerror}", hint="check its permissions") from error
+    except ValueError as error:
+        raise CannotConnect(f"{str(path)!r} can't be a file name: {error}", hint="check the name") from error
+    if start and start != _SQLITE_MAGIC:
+        raise CannotConnect(f"{path} is not a SQLite database", hint="name a database file, or the URL of a server")
+
+
+def _sqlite_engine(url: URL, path: Path, lock_timeout: float) -> Engine:
+    check_sqlite_file(path)
+    asked = {name: value for name, value in url.query.items() if name != "uri"}
+    # `mode=rw` opens a file that is there and never creates one; a read-only file is then opened for reading.
+    safe = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "rw", **asked, "uri": "true"})
+    return create_engine(safe, connect_args={"timeout": lock_timeout, "check_same_thread": False})
+
+
+def _prepare_connections(engine: Engine, statements: list[str]) -> None:
+    @event.listens_for(engine, "connect")
+    def prepare(driver_connection: Any, _record: object) -> None:
+        cursor = driver_connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+
+
+def url_with_password(target: Target) -> URL:
+    """The URL with what the program of the user's own config file prints, where one is named."""
+    if not target.password_command:
+        return target.url
+    return target.url.set(password=_password(target.password_command))
+
+
+def _password(command: tuple[str, ...]) -> str:
+    hint = "correct password_command in your config file"
+    try:
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=_PASSWORD_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotConnect(f"password_command {command[0]!r} can't be run: {error}", hint=hint) from error
+    if finished.returncode != 0:
+        raise CannotConnect(f"password_command {command[0]!r} ended with {finished.returncode}", hint=hint)
+    return finished.stdout.rstrip("\r\n")

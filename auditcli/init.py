@@ -1,0 +1,112 @@
+"""Preparing a database: create or upgrade its log, settle what is tracked, remember the tables' shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from auditcli.dialects import Dialect
+from auditcli.errors import NotFound, UsageError
+from auditcli.log.schema import read_shapes, remember_shapes
+from auditcli.log.settings import Tracking, check_columns, propose_bookkeeping, read_tracking, write_tracking
+from auditcli.log.tables import LogTables
+from auditcli.log.upgrade import find_log, init_log, log_ddl
+from auditcli.model import TableName
+from auditcli.shape import DatabaseShape, TableShape
+
+Columns = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user says about tracking; None leaves what the log says already."""
+
+    tables: tuple[str, ...] | None = None
+    exclude_tables: tuple[str, ...] | None = None
+    exclude_columns: Columns | None = None
+    bookkeeping: Columns | None = None
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was done, or would be done: `from_version` is None for a new log, `proposed` bookkeeping nobody named."""
+
+    from_version: int | None
+    tracking: Tracking
+    tracked: tuple[TableName, ...]
+    proposed: Columns = field(default_factory=dict)
+    statements: tuple[str, ...] = ()
+
+
+def plan_preparation(connection: Connection, tables: LogTables, dialect: Dialect, wishes: Wishes) -> Preparation:
+    """What `prepare` would do; raises NotFound and UsageError for wishes that the database does not have."""
+    found = find_log(connection, tables)
+    shapes = _user_shapes(connection, tables, dialect)
+    stored = read_tracking(connection, tables) if found is not None else Tracking()
+    _check_patterns(wishes, shapes)
+    named = replace(stored, **{name: wish for name, wish in vars(wishes).items() if wish is not None})
+    proposed = {} if named.bookkeeping else _proposed(named, shapes)
+    tracking = replace(named, bookkeeping=proposed) if proposed else named
+    check_columns(tracking, shapes)
+    return Preparation(
+        from_version=None if found is None else found.version,
+        tracking=tracking,
+        tracked=tuple(shape.table for shape in _tracked(tracking, shapes)),
+        proposed=proposed,
+        statements=tuple(log_ddl(connection, tables)) if found is None else (),
+    )
+
+
+def prepare(
+    connection: Connection, tables: LogTables, dialect: Dialect, wishes: Wishes, *, now: datetime
+) -> Preparation:
+    """Create or upgrade the log and write what is tracked into it, in one transaction."""
+    with connection.begin():
+        if dialect.begin_write_sql is not None:
+            connection.exec_driver_sql(dialect.begin_write_sql)
+        planned = plan_preparation(connection, tables, dialect, wishes)
+        init_log(connection, tables)
+        write_tracking(connection, tables, planned.tracking)
+        shapes = _tracked(planned.tracking, _user_shapes(connection, tables, dialect))
+        remember_shapes(connection, tables, [planned.tracking.recorded(shape) for shape in shapes], now)
+    return planned
+
+
+def columns_by_table(words: Sequence[str], option: str) -> Columns:
+    """`TABLE.COLUMN` words as a mapping; raises UsageError for a word without a dot."""
+    found: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        table, dot, column = word.rpartition(".")
+        if not (dot and table and column):
+            raise UsageError(f"{option} {word!r} is not TABLE.COLUMN", hint=f"for example {option} customer.email")
+        found[table] = (*found.get(table, ()), column)
+    return found
+
+
+def _user_shapes(connection: Connection, tables: LogTables, dialect: Dialect) -> DatabaseShape:
+    shapes = read_shapes(connection, dialect)
+    return DatabaseShape({name: shape for name, shape in shapes.tables.items() if name not in tables.table_names})
+
+
+def _tracked(tracking: Tracking, shapes: DatabaseShape) -> list[TableShape]:
+    return [shapes.tables[name] for name in sorted(shapes.tables, key=str) if tracking.covers(name)]
+
+
+def _check_patterns(wishes: Wishes, shapes: DatabaseShape) -> None:
+    for pattern in (*(wishes.tables or ()), *(wishes.exclude_tables or ())):
+        only = Tracking(tables=(pattern,))
+        if not any(only.covers(table) for table in shapes.tables):
+            known = ", ".join(sorted(map(str, shapes.tables))) or "none"
+            raise NotFound(f"no table matches {pattern!r}", hint=f"tables: {known}")
+
+
+def _proposed(tracking: Tracking, shapes: DatabaseShape) -> Columns:
+    proposals = propose_bookkeeping(DatabaseShape({shape.table: shape for shape in _tracked(tracking, shapes)}))
+    left_out = tracking.exclude_columns
+    return {
+        table: tuple(column for column in columns if column not in left_out.get(table, ()))
+        for table, columns in proposals.items()
+    }

@@ -1,0 +1,167 @@
+"""`audit init` and `audit demo`: databases are made ready, and never overwritten."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shop import Order, Ran, Shop, in_terminal
+
+Audit = Callable[..., Ran]
+
+TABLES = (
+    "CREATE TABLE customer (id INTEGER PRIMARY KEY, name TEXT, password TEXT, updated_at TEXT)",
+    "CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER, version INTEGER)",
+    "CREATE TABLE order_cache (id INTEGER PRIMARY KEY)",
+)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    """A database without a log."""
+    path = tmp_path / "app.db"
+    connection = sqlite3.connect(path)
+    for statement in TABLES:
+        connection.execute(statement)
+    connection.close()
+    return path
+
+
+def test_init_creates_the_log_and_says_that_nothing_records_yet(run: Audit, empty: Path) -> None:
+    ran = run("-u", str(empty), "init")
+
+    assert ran.code == 0
+    assert ran.err.splitlines()[0] == f"target: sqlite:///{empty}"
+    assert "nothing is recorded until the application calls auditcli.track" in ran.err.splitlines()[-1]
+    assert run("-u", str(empty), "log").code == 0
+
+
+def test_init_proposes_bookkeeping_columns_and_says_so(run: Audit, empty: Path) -> None:
+    ran = run("-u", str(empty), "init")
+
+    assert "bookkeeping: customer.updated_at (proposed by name; --bookkeeping says otherwise)" in ran.err
+
+
+def test_init_settles_what_is_tracked(run: Audit, empty: Path) -> None:
+    words = ["--tables", "order*", "--exclude", "order_cache", "--bookkeeping", "orders.version"]
+
+    ran = run("-u", str(empty), "init", *words)
+
+    tables = [line.split("\t")[0] for line in run("-u", str(empty), "status").lines[1:]]
+    assert (ran.code, tables) == (0, ["orders"])
+
+
+def test_a_second_init_changes_nothing(run: Audit, shop: Shop) -> None:
+    before = run("-u", str(shop.path), "log", "-o", "jsonl").out
+
+    ran = run("-u", str(shop.path), "init")
+
+    assert ran.code == 0
+    assert "brought up to date" in ran.err
+    assert run("-u", str(shop.path), "log", "-o", "jsonl").out == before
+
+
+def test_init_upgrades_an_older_log_in_place(run: Audit, shop: Shop) -> None:
+    with shop.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE changelog_meta SET value = '0' WHERE name = 'version'")
+        connection.exec_driver_sql("DROP TABLE changelog_gap")
+    before = run("-u", str(shop.path), "log", "-o", "jsonl").out
+
+    ran = run("-u", str(shop.path), "init")
+
+    assert ran.code == 0, ran.err
+    assert run("-u", str(shop.path), "log", "-o", "jsonl").out == before
+    assert '"log_version": 1' in run("-u", str(shop.path), "status", "-o", "json").out
+
+
+def test_a_dry_run_of_init_prints_sql_and_writes_nothing(run: Audit, empty: Path) -> None:
+    before = empty.read_bytes()
+
+    ran = run("-u", str(empty), "init", "--dry-run")
+
+    assert ran.code == 0
+    assert ran.out.startswith("CREATE TABLE changelog")
+    assert empty.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--tables", "ordres"], 3),
+        (["--exclude", "ordres"], 3),
+        (["--exclude-column", "customer.pasword"], 2),
+        (["--exclude-column", "customr.password"], 2),
+        (["--exclude-column", "password"], 2),
+        (["--exclude-column", "customer.id"], 2),
+        (["--bookkeeping", "orders.vresion"], 2),
+        (["--remove"], 2),
+    ],
+)
+def test_an_init_that_can_not_be_meant_writes_nothing(run: Audit, empty: Path, words: list[str], code: int) -> None:
+    before = empty.read_bytes()
+
+    ran = run("-u", str(empty), "init", *words)
+
+    assert (ran.code, len(ran.error) > 0, len(ran.hint) > 0) == (code, True, True)
+    assert empty.read_bytes() == before
+
+
+def test_the_demo_tells_its_story_and_takes_the_bad_import_back(run: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "demo.db"
+
+    ran = run("demo", str(path))
+
+    commands = [line for line in ran.lines if line.startswith("$ audit -u ")]
+    assert ran.code == 0
+    assert [command.split()[4] for command in commands] == ["log", "diff", "diff", "undo", "undo"]
+    assert "import-job" in ran.out
+    assert "rows written and read back" in ran.err
+    assert len([line for line in ran.lines if line.startswith("  audit -u ")]) == 5
+
+
+def test_the_commands_that_the_demo_proposes_work(run: Audit, tmp_path: Path) -> None:
+    proposed = [line.split()[1:] for line in run("demo", str(tmp_path)).lines if line.startswith("  audit -u ")]
+
+    assert [run(*words).code for words in proposed] == [0] * 5
+
+
+def test_the_demo_overwrites_nothing(run: Audit, shop: Shop) -> None:
+    before = shop.path.read_bytes()
+
+    ran = run("demo", str(shop.path))
+
+    assert (ran.code, ran.error) == (2, f"{shop.path} exists already")
+    assert shop.path.read_bytes() == before
+
+
+def test_the_demo_replaces_only_a_sample_of_its_own(run: Audit, empty: Path, tmp_path: Path) -> None:
+    text = tmp_path / "notes.db"
+    text.write_text("my notes")
+
+    other, notes = run("demo", str(empty), "--fresh"), run("demo", str(text), "--fresh")
+
+    assert (other.code, notes.code) == (2, 4)
+    assert text.read_text() == "my notes"
+
+
+def test_the_demo_can_be_made_afresh(run: Audit, tmp_path: Path) -> None:
+    first, second = run("demo", str(tmp_path)), run("demo", str(tmp_path), "--fresh")
+
+    assert (first.code, second.code) == (0, 0)
+
+
+def test_a_shop_of_ones_own_is_no_sample_even_with_a_log(run: Audit, shop: Shop) -> None:
+    ran = run("demo", str(shop.path), "--fresh")
+
+    assert ran.code == 2
+    assert shop.value(Order, 1, "status") == "shipped"
+
+
+def test_the_demo_on_a_terminal_never_stops_for_a_pager(tmp_path: Path) -> None:
+    code, screen = in_terminal(["demo", str(tmp_path / "demo.db")], environment={"AUDIT_PAGER": "false"})
+
+    assert code == 0
+    assert "\x1b[" in screen
