@@ -54,7 +54,7 @@ class AuditMiddleware:
 def user_name(scope: Scope) -> str | None:
     """The name of the user that an authentication middleware put into the scope."""
     user = scope.get("user")
-    if not getattr(user, "is_authenticated", user is not None):
+    if user is None or not getattr(user, "is_authenticated", True):
         return None
-    name = getattr(user, "identity", None) if not hasattr(user, "display_name") else user.display_name
+    name = user.display_name if hasattr(user, "display_name") else getattr(user, "identity", None)
     return None if name is None else str(name)

@@ -181,7 +181,7 @@ def row_id_of(image: Image, primary_key: Sequence[str]) -> str | None:
 
 @lru_cache(maxsize=4096)
 def image_writer(columns: tuple[str, ...]) -> Callable[[Sequence[object]], str]:
-    """A function that writes rows, as the driver returned them, as image texts: what `dump` makes of them, but faster."""
+    """A function that writes rows as the driver returned them as image texts: what `dump` does, but faster."""
     template = "{" + ",".join(dump(column).replace("%", "%%") + ":%s" for column in columns) + "}"
 
     def write(values: Sequence[object]) -> str:

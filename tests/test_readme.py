@@ -52,7 +52,9 @@ def on_a_terminal(words: str, folder: Path) -> str:
         "AUDIT_PAGER": "cat",
     }
     command = words.replace("audit ", f"{sys.executable} -m auditcli ", 1)
-    process = subprocess.Popen(["/bin/sh", "-c", command], stdout=terminal, stderr=terminal, cwd=folder, env=environment)
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command], stdout=terminal, stderr=terminal, cwd=folder, env=environment
+    )
     os.close(terminal)
     printed = b""
     while True:
