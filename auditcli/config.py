@@ -82,12 +82,13 @@ class ConfigFile:
 
 def find_target(url: str | None, profile: str | None, environ: Mapping[str, str], folder: Path) -> Target:
     """The database to work on; raises UsageError where nothing names one."""
-    if url:
-        named = _profile_target(profile, "--profile", environ, folder) if profile else None
+    # An empty option is no absent one: `--url "$UNSET"` must not end up at another database.
+    if url is not None:
+        named = None if profile is None else _profile_target(profile, "--profile", environ, folder)
         chosen = Target(database_url(url), "--url")
         # Whoever names a profile beside a URL keeps what the profile forbids.
         return replace(named, url=chosen.url, origin="--url", password_command=()) if named else chosen
-    if profile:
+    if profile is not None:
         return _profile_target(profile, "--profile", environ, folder)
     if environ.get(URL_VARIABLE):
         return Target(database_url(environ[URL_VARIABLE]), f"${URL_VARIABLE}")

@@ -41,7 +41,7 @@ class TableShape:
     """One table.
 
     `unique_keys` leaves out the primary key. `has_opaque_unique_index` is true where a unique index on an expression
-    or on part of the rows exists. `replaces` is true where the table's own DDL says ON CONFLICT REPLACE.
+    or on part of the rows exists. `replaces` is true where the table's own DDL says ON CONFLICT REPLACE or its like.
     `locator` names what addresses a row physically within a transaction (a row id, else the key), and `moved_by` the
     columns whose assignment changes it.
     """

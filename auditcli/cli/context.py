@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,9 +42,8 @@ class GlobalOptions:
         """These options, and those given before the command where these are silent."""
         if outer is None:
             return self
-        return GlobalOptions(
-            **{field.name: getattr(self, field.name) or getattr(outer, field.name) for field in fields(self)}
-        )
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(outer, **{name: value for name, value in given.items() if value not in (None, False)})
 
 
 class AppContext:

@@ -27,6 +27,17 @@ def test_no_database_at_all_names_every_way_to_give_one(run: Audit) -> None:
     assert "--url URL" in ran.hint
 
 
+@pytest.mark.parametrize("words", [["-u", ""], ["-P", ""], ["--url="]])
+def test_an_empty_option_does_not_lead_to_another_database(
+    run: Audit, shop: Shop, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("AUDIT_DATABASE_URL", str(shop.path))
+
+    before, after = run(*words, "log"), run("log", *words)
+
+    assert (before.code, after.code) == (2, 2)
+
+
 def test_a_file_that_is_not_there_is_not_created(run: Audit, tmp_path: Path) -> None:
     ran = run("-u", str(tmp_path / "missing.db"), "log")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shop import Order, Ran, Shop, in_terminal
+from tests.cli.shop import ROOT, Order, Ran, Shop, in_terminal
 
 Audit = Callable[..., Ran]
 
@@ -109,10 +112,17 @@ def test_an_init_that_can_not_be_meant_writes_nothing(run: Audit, empty: Path, w
     assert empty.read_bytes() == before
 
 
-def test_the_demo_tells_its_story_and_takes_the_bad_import_back(run: Audit, tmp_path: Path) -> None:
-    path = tmp_path / "demo.db"
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
+    """A demo that has been run, with its database."""
+    path = tmp_path_factory.mktemp("demo") / "demo.db"
+    command = [sys.executable, "-m", "auditcli", "demo", str(path)]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return path, Ran(ran.returncode, ran.stdout, ran.stderr)
 
-    ran = run("demo", str(path))
+
+def test_the_demo_tells_its_story_and_takes_the_bad_import_back(told: tuple[Path, Ran]) -> None:
+    ran = told[1]
 
     commands = [line for line in ran.lines if line.startswith("$ audit -u ")]
     assert ran.code == 0
@@ -122,8 +132,8 @@ def test_the_demo_tells_its_story_and_takes_the_bad_import_back(run: Audit, tmp_
     assert len([line for line in ran.lines if line.startswith("  audit -u ")]) == 5
 
 
-def test_the_commands_that_the_demo_proposes_work(run: Audit, tmp_path: Path) -> None:
-    proposed = [line.split()[1:] for line in run("demo", str(tmp_path)).lines if line.startswith("  audit -u ")]
+def test_the_commands_that_the_demo_proposes_work(told: tuple[Path, Ran], run: Audit) -> None:
+    proposed = [line.split()[1:] for line in told[1].lines if line.startswith("  audit -u ")]
 
     assert [run(*words).code for words in proposed] == [0] * 5
 
@@ -147,10 +157,13 @@ def test_the_demo_replaces_only_a_sample_of_its_own(run: Audit, empty: Path, tmp
     assert text.read_text() == "my notes"
 
 
-def test_the_demo_can_be_made_afresh(run: Audit, tmp_path: Path) -> None:
-    first, second = run("demo", str(tmp_path)), run("demo", str(tmp_path), "--fresh")
+def test_the_demo_can_be_made_afresh_in_its_folder(told: tuple[Path, Ran], run: Audit, tmp_path: Path) -> None:
+    shutil.copy(told[0], tmp_path / "audit-demo.db")
 
-    assert (first.code, second.code) == (0, 0)
+    ran = run("demo", str(tmp_path), "--fresh")
+
+    assert ran.code == 0
+    assert f"{tmp_path / 'audit-demo.db'}" in ran.err
 
 
 def test_a_shop_of_ones_own_is_no_sample_even_with_a_log(run: Audit, shop: Shop) -> None:
