@@ -7,23 +7,23 @@ records stand between the selected ones, the row is folded cell by cell, so that
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, Text, func, select, type_coerce
 
 from auditcli import codec
-from auditcli.changeset import net, threads, touched_columns
-from auditcli.fold import ABSENT, RowFold, fold
+from auditcli.changeset import threads
 from auditcli.log.prefilter import asks_for_tables_only
 from auditcli.log.query import Condition, Criteria, read_pages, unindexed, window_conditions
 from auditcli.log.reader import ALL, Header, LogReader, Window
 from auditcli.model import Change, EventType, Image, Source, TableName
+from auditcli.netchange import NetChange, TableStat, actors_in_order, diff_stat, net_of_story
 from auditcli.selection import Selection
 from auditcli.shape import TableShape
+
+__all__ = ["NetChange", "TableStat", "diff", "diff_stat"]
 
 _PAGE = 500
 _KEYS = 200
@@ -31,43 +31,6 @@ _NARROW = 100_000
 """Windows of so few records are gathered in memory: walking the index would touch every row of the log."""
 
 _EVERYTHING = Selection()
-
-
-@dataclass(frozen=True, slots=True)
-class NetChange:
-    """What the selected changes of one row amount to.
-
-    `change` has the id, time and actor of the last of them; `count` says how many there are, `actors` whose they are.
-    `interrupted` names, for a column that somebody else wrote in between, the first such change.
-    """
-
-    change: Change
-    first_id: int
-    last_id: int
-    count: int
-    actors: tuple[str | None, ...]
-    interrupted: Mapping[str, Change] = field(default_factory=dict)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that differ in the end."""
-        return touched_columns(self.change)
-
-
-@dataclass(frozen=True)
-class TableStat:
-    """How many rows of a table came, went or differ, and how many of those differ in each column."""
-
-    table: TableName
-    inserted: int
-    updated: int
-    deleted: int
-    columns: Mapping[str, int]
-
-    @property
-    def rows(self) -> int:
-        """All rows with a net change."""
-        return self.inserted + self.updated + self.deleted
 
 
 class _Run(NamedTuple):
@@ -98,26 +61,6 @@ def diff(reader: LogReader, selection: Selection = _EVERYTHING, window: Window =
     for table in reader.tracked_tables():
         if selection.tables.passes(table.__eq__):
             yield from _WholeTable(reader, table, window).net_changes()
-
-
-def diff_stat(net_changes: Iterable[NetChange]) -> list[TableStat]:
-    """The net changes summed up by table; a column is counted where a row that stays differs in it."""
-    events: dict[TableName, Counter[EventType]] = {}
-    columns: dict[TableName, Counter[str]] = {}
-    for net_change in net_changes:
-        change = net_change.change
-        events.setdefault(change.table, Counter())[_kind(change)] += 1
-        counted = columns.setdefault(change.table, Counter())
-        if change.event_type is EventType.UPDATE:
-            counted.update(net_change.columns)
-    return [
-        TableStat(table, kinds[EventType.INSERT], kinds[EventType.UPDATE], kinds[EventType.DELETE], columns[table])
-        for table, kinds in sorted(events.items(), key=lambda item: str(item[0]))
-    ]
-
-
-def _kind(change: Change) -> EventType:
-    return EventType.DELETE if change.event_type.removes else change.event_type
 
 
 def _is_narrow(reader: LogReader, window: Window) -> bool:
@@ -238,7 +181,7 @@ class _WholeTable:
             statement = select(log.row_id, log.actor).where(*self._conditions, log.row_id.in_(batch)).distinct()
             for row_id, actor in self._reader.execute(statement).all():
                 found[row_id].add(actor)
-        return {row_id: _in_order(actors) for row_id, actors in found.items()}
+        return {row_id: actors_in_order(actors) for row_id, actors in found.items()}
 
 
 def _image(text: str | None) -> Image | None:
@@ -322,7 +265,7 @@ class _Stories:
 
     def _net_changes(self, records: Iterable[Change]) -> Iterator[NetChange]:
         for story in threads(records, self._primary_key):
-            found = _net_of_story(story, self._selected)
+            found = net_of_story(story, self._selected)
             if found is not None:
                 yield found
 
@@ -357,55 +300,3 @@ def _component(key: str, linked: Mapping[str, set[str]]) -> set[str]:
                 met.add(other)
                 ahead.append(other)
     return met
-
-
-def _net_of_story(story: Sequence[Change], selected: Collection[int] | None) -> NetChange | None:
-    steps = [change for change in story if change.event_type is not EventType.SNAPSHOT]
-    own = steps if selected is None else [change for change in steps if change.id in selected]
-    if not own:
-        return None
-    run = [change for change in steps if own[0].id <= change.id <= own[-1].id]
-    interrupted: Mapping[str, Change] = {}
-    if len(run) == len(own):
-        change = net(run)
-    else:
-        folded = fold(run, {change.id for change in own})
-        change, interrupted = _net_of_fold(folded, own), _interrupted(folded)
-    if change is None:
-        return None
-    actors = _in_order({each.actor for each in own})
-    return NetChange(change, own[0].id, own[-1].id, len(own), actors, interrupted)
-
-
-def _net_of_fold(folded: RowFold, own: Sequence[Change]) -> Change | None:
-    """The selected changes of a row between which others wrote: only the cells that they touched differ."""
-    existed, exists = (True, True) if folded.existence is None else (folded.existence.target, folded.existence.expected)
-    last = own[-1]
-    after = _overlaid(last.image, ((cell.column, cell.expected) for cell in folded.cells))
-    before = _overlaid(after, ((cell.column, cell.target) for cell in folded.cells))
-    if existed == exists and (not exists or codec.same_image(before, after)):
-        return None
-    start = own[0].old_row_id or own[0].row_id
-    moved = existed is exists is True and start != last.row_id and any(change.old_row_id for change in own)
-    return replace(
-        last,
-        event_type=EventType.UPDATE if existed is exists else EventType.INSERT if exists else EventType.DELETE,
-        before=before if existed else None,
-        after=after if exists else None,
-        old_row_id=start if moved else None,
-    )
-
-
-def _overlaid(image: Image, cells: Iterable[tuple[str | None, Any]]) -> Image:
-    """The image with other values; a column that was not there leaves it."""
-    values: dict[str, Any] = dict(image)
-    values |= {column: value for column, value in cells if column is not None}
-    return {column: value for column, value in values.items() if value is not ABSENT}
-
-
-def _interrupted(folded: RowFold) -> Mapping[str, Change]:
-    return {cell.column: cell.blocked_by for cell in folded.cells if cell.column is not None and cell.blocked_by}
-
-
-def _in_order(actors: Iterable[str | None]) -> tuple[str | None, ...]:
-    return tuple(sorted(actors, key=lambda actor: (actor is None, actor or "")))

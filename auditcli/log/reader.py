@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Result, Row, Text, func, or_, select, type_coerce
+from sqlalchemy import Connection, Executable, Result, Row, func, or_, select
 
-from auditcli import codec
-from auditcli.changeset import threads
 from auditcli.dialects import Dialect, dialect_named
 from auditcli.errors import LogError, NotFound, UsageError
 from auditcli.log.prefilter import criteria_of
 from auditcli.log.query import ALL, PAGE, Condition, Criteria, Window, read_pages, window_conditions
+from auditcli.log.records import NO_HEADER, Gap, Header, change_of, gap_of, record_columns
+from auditcli.log.row_records import records_of_rows, thread_of
 from auditcli.log.tables import LogTables
 from auditcli.log.transactions import summed_up
 from auditcli.log.undo_links import UndoEntry, last_undo_of, undo_entries
-from auditcli.model import Change, EventType, JsonValue, RowKey, Source, TableName, Transaction
+from auditcli.model import Change, RowKey, TableName, Transaction
 from auditcli.position import transaction_prefix
 from auditcli.selection import Selection, matches
 from auditcli.shape import TableShape
@@ -28,39 +26,6 @@ from auditcli.shape import TableShape
 __all__ = ["ALL", "Gap", "Header", "LogReader", "UndoEntry", "Window"]
 
 _CANDIDATES = 5
-_KEYS_A_WALK = 200
-_FEW_WALKS = 4
-_MOST_WALKS = 40
-_EVENTS = {event.value: event for event in EventType}
-_SOURCES = {source.value: source for source in Source}
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A stretch of the log in which changes of a table may be missing; without an end it is still open."""
-
-    id: int
-    table: TableName
-    after_id: int
-    until_id: int | None
-    timestamp: datetime
-    until_timestamp: datetime | None
-    actor: str | None
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What is known of a transaction besides its records."""
-
-    reason: str | None = None
-    context: Mapping[str, JsonValue] | None = None
-    db_user: str | None = None
-    client: str | None = None
-    application: str | None = None
-
-
-_NO_HEADER = Header()
 _EVERYTHING = Selection()
 
 
@@ -71,13 +36,7 @@ class LogReader:
         self.connection = connection
         self.tables = tables
         self.dialect = dialect or dialect_named(connection.dialect.name)
-        log = tables.changelog.c
-        self._columns = (
-            *(log.id, log.transaction_id, log.timestamp, log.actor, log.table_schema, log.table_name),
-            *(log.row_id, log.old_row_id, log.event_type, log.source),
-            # As text: `codec.load_images` parses both at once, and only of records that are wanted.
-            *(type_coerce(log.before, Text).label("before_text"), type_coerce(log.after, Text).label("after_text")),
-        )
+        self.columns = record_columns(tables)
 
     def changes(
         self,
@@ -153,32 +112,11 @@ class LogReader:
         self, table: TableName, row_ids: Iterable[str], *, after_id: int = 0, window: Window = ALL
     ) -> Iterator[Change]:
         """All records of rows that stood at one of these keys, before or after, in id order."""
-        keys = sorted(set(row_ids))
-        log = self.tables.changelog.c
-        bounds = window_conditions(self.connection, self.tables, window)
-        criteria = Criteria((log.id > after_id, *self.in_table(table), *bounds))
-        if len(keys) > _KEYS_A_WALK * _MOST_WALKS:
-            return self._scan_for(criteria, frozenset(keys))
-        batches = [keys[start : start + _KEYS_A_WALK] for start in range(0, len(keys), _KEYS_A_WALK)]
-        return self._merged(
-            Criteria(criteria.conditions, (log.row_id.in_(batch), log.old_row_id.in_(batch))) for batch in batches
-        )
+        return records_of_rows(self, table, row_ids, after_id=after_id, window=window)
 
     def row_thread(self, row: RowKey) -> list[Change]:
         """All records of the row that stands at this key now, or stood there last, followed through key changes."""
-        shape = self.table_shape(row.table)
-        keys = {row.row_id}
-        while True:
-            records = list(self.row_records(row.table, keys))
-            stories = threads(records, shape.primary_key if shape else ())
-            ended_here = [story for story in stories if any(row.row_id in _keys(record) for record in story)]
-            if not ended_here:
-                return []
-            story = max(ended_here, key=lambda story: max(r.id for r in story if row.row_id in _keys(r)))
-            met = {key for record in story for key in _keys(record)}
-            if met <= keys:
-                return list(story)
-            keys |= met
+        return thread_of(self, row)
 
     def first_id(self) -> int:
         """The lowest log id; 0 for an empty log."""
@@ -276,7 +214,7 @@ class LogReader:
         if until_id is not None:
             statement = statement.where(gap.after_id <= until_id)
         wanted = None if tables is None else frozenset(tables)
-        found = (_gap(row) for row in self.execute(statement))
+        found = (gap_of(row) for row in self.execute(statement))
         return [each for each in found if wanted is None or each.table in wanted]
 
     def log_uuid(self) -> str:
@@ -338,32 +276,16 @@ class LogReader:
     ) -> Iterator[Change]:
         """The changes that meet conditions of SQL."""
         pages = read_pages(
-            self.connection, self.tables, self._columns, criteria, newest_first=newest_first, limit=limit, page=page
+            self.connection, self.tables, self.columns, criteria, newest_first=newest_first, limit=limit, page=page
         )
         for rows in pages:
-            yield from self._changes_of(rows)
+            yield from self.changes_of(rows)
 
-    def _changes_of(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> Iterator[Change]:
+    def changes_of(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> Iterator[Change]:
+        """The changes that these records are, with what is known of their transactions."""
         headers = self.headers(row[1] for row in rows if row[1] is not None)
         for row in rows:
-            yield _change(row, headers.get(row[1], _NO_HEADER))
-
-    def _merged(self, parts: Iterable[Criteria]) -> Iterator[Change]:
-        """The records of several walks in id order, each once."""
-        every = list(parts)
-        page = PAGE if len(every) <= _FEW_WALKS else PAGE // 5
-        walks = [self.records(criteria, page=page) for criteria in every]
-        last_id = 0
-        for change in heapq.merge(*walks, key=lambda change: change.id):
-            if change.id != last_id:
-                yield change
-            last_id = change.id
-
-    def _scan_for(self, criteria: Criteria, keys: frozenset[str]) -> Iterator[Change]:
-        """The records of very many rows: one walk along the log instead of many along the index."""
-        for rows in read_pages(self.connection, self.tables, self._columns, criteria):
-            wanted = [row for row in rows if row.row_id in keys or row.old_row_id in keys]
-            yield from self._changes_of(wanted)
+            yield change_of(row, headers.get(row[1], NO_HEADER))
 
     def _recorded_tables(self, known: Set[str]) -> set[TableName]:
         """The tables of records whose name is not known, name by name along the index instead of over all records."""
@@ -394,45 +316,3 @@ class LogReader:
         first, last = self.first_id(), self.last_id()
         held = f"the log holds {first} to {last}" if last else "the log is empty"
         return NotFound(f"no change {change_id}", hint=held)
-
-
-def _change(row: Row[*tuple[Any, ...]], header: Header) -> Change:
-    (change_id, transaction_id, timestamp, actor, schema, name, row_id, old_row_id, event, source, before, after) = row
-    old, new = codec.load_images(before, after)
-    return Change(
-        id=change_id,
-        timestamp=timestamp,
-        table=_table(name, schema),
-        row_id=row_id,
-        event_type=_EVENTS[event],
-        before=old,
-        after=new,
-        transaction_id=transaction_id,
-        actor=actor,
-        old_row_id=old_row_id,
-        source=_SOURCES[source],
-        reason=header.reason,
-        context=header.context or {},
-    )
-
-
-@lru_cache(maxsize=1024)
-def _table(name: str, schema: str | None) -> TableName:
-    return TableName(name, schema)
-
-
-def _keys(record: Change) -> set[str]:
-    return {key for key in (record.row_id, record.old_row_id) if key is not None}
-
-
-def _gap(row: Row[*tuple[Any, ...]]) -> Gap:
-    return Gap(
-        id=row.id,
-        table=TableName(row.table_name, row.table_schema),
-        after_id=row.after_id,
-        until_id=row.until_id,
-        timestamp=row.timestamp,
-        until_timestamp=row.until_timestamp,
-        actor=row.actor,
-        reason=row.reason,
-    )

@@ -1,0 +1,97 @@
+"""Records of the log as values: the columns that are read of them, and what becomes of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Text, type_coerce
+
+from auditcli import codec
+from auditcli.log.tables import LogTables
+from auditcli.model import Change, EventType, JsonValue, Source, TableName
+
+_EVENTS = {event.value: event for event in EventType}
+_SOURCES = {source.value: source for source in Source}
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch of the log in which changes of a table may be missing; without an end it is still open."""
+
+    id: int
+    table: TableName
+    after_id: int
+    until_id: int | None
+    timestamp: datetime
+    until_timestamp: datetime | None
+    actor: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What is known of a transaction besides its records."""
+
+    reason: str | None = None
+    context: Mapping[str, JsonValue] | None = None
+    db_user: str | None = None
+    client: str | None = None
+    application: str | None = None
+
+
+NO_HEADER = Header()
+
+
+def record_columns(tables: LogTables) -> tuple[ColumnElement[Any], ...]:
+    """What is read of a record to make it a change, in the order that `change_of` expects."""
+    log = tables.changelog.c
+    return (
+        *(log.id, log.transaction_id, log.timestamp, log.actor, log.table_schema, log.table_name),
+        *(log.row_id, log.old_row_id, log.event_type, log.source),
+        # As text: `codec.load_images` parses both at once, and only of records that are wanted.
+        *(type_coerce(log.before, Text).label("before_text"), type_coerce(log.after, Text).label("after_text")),
+    )
+
+
+def change_of(row: Row[*tuple[Any, ...]], header: Header) -> Change:
+    """The change that a record is, with what its transaction has to say."""
+    (change_id, transaction_id, timestamp, actor, schema, name, row_id, old_row_id, event, source, before, after) = row
+    old, new = codec.load_images(before, after)
+    return Change(
+        id=change_id,
+        timestamp=timestamp,
+        table=_table(name, schema),
+        row_id=row_id,
+        event_type=_EVENTS[event],
+        before=old,
+        after=new,
+        transaction_id=transaction_id,
+        actor=actor,
+        old_row_id=old_row_id,
+        source=_SOURCES[source],
+        reason=header.reason,
+        context=header.context or {},
+    )
+
+
+def gap_of(row: Row[*tuple[Any, ...]]) -> Gap:
+    """The gap that a row of its table describes."""
+    return Gap(
+        id=row.id,
+        table=TableName(row.table_name, row.table_schema),
+        after_id=row.after_id,
+        until_id=row.until_id,
+        timestamp=row.timestamp,
+        until_timestamp=row.until_timestamp,
+        actor=row.actor,
+        reason=row.reason,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _table(name: str, schema: str | None) -> TableName:
+    return TableName(name, schema)
