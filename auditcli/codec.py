@@ -204,11 +204,6 @@ def _written(value: object) -> str:
 _WRITERS = _Writers({int: int.__repr__, str: encode_basestring, type(None): lambda _: "null"})
 
 
-def decode_image(image: Image) -> Mapping[str, Any]:
-    """All stored values of an image."""
-    return {column: decode(value) for column, value in image.items()}
-
-
 def _float_name(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 

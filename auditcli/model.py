@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -95,10 +95,6 @@ class Change:
     def image(self) -> Image:
         """What the row looked like: `after`, or `before` where it is gone."""
         return (self.after if self.after is not None else self.before) or {}
-
-    def with_images(self, before: Image | None, after: Image | None) -> Change:
-        """The same step between two other images."""
-        return replace(self, before=before, after=after)
 
 
 @dataclass(frozen=True, slots=True)

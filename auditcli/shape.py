@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -120,22 +120,3 @@ class DatabaseShape:
             for key in shape.foreign_keys:
                 found[key.referred] = (*found.get(key.referred, ()), key)
         return found
-
-    def parents_first(self, tables: Iterable[TableName]) -> list[TableName]:
-        """The tables so ordered that a referred one stands before those that reference it; cycles keep name order."""
-        wanted = sorted(set(tables), key=str)
-        ordered: list[TableName] = []
-        entered: set[TableName] = set()
-
-        def visit(table: TableName) -> None:
-            if table in entered or table not in wanted:
-                return
-            entered.add(table)
-            shape = self.tables.get(table)
-            for key in shape.foreign_keys if shape else ():
-                visit(key.referred)
-            ordered.append(table)
-
-        for table in wanted:
-            visit(table)
-        return ordered

@@ -49,11 +49,6 @@ class Tracking:
         """The columns that the application or the database moves by itself."""
         return tuple(self.bookkeeping.get(str(table), ()))
 
-    def lost_columns(self, table: TableName) -> tuple[str, ...]:
-        """The columns whose values the log does not hold."""
-        word = str(table)
-        return (*self.exclude_columns.get(word, ()), *self.mask_columns.get(word, ()))
-
     def to_json(self) -> str:
         """The form in which the log holds it."""
         mappings = ("exclude_columns", "mask_columns", "bookkeeping")

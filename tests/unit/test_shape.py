@@ -70,16 +70,3 @@ def test_references_find_tables_however_their_names_are_cased() -> None:
     [key] = database.references_to[TableName("Parent")]
 
     assert (key.table, key.referred_columns) == (TableName("child"), ("Id",))
-
-
-def test_parents_stand_before_children_even_in_a_cycle() -> None:
-    shapes = shapes_of(
-        "CREATE TABLE line (o REFERENCES orders); CREATE TABLE orders (id INTEGER PRIMARY KEY, c REFERENCES customer);"
-        "CREATE TABLE customer (id INTEGER PRIMARY KEY, best REFERENCES orders, boss REFERENCES customer)"
-    )
-    database = DatabaseShape({shape.table: shape for shape in shapes.values()})
-
-    order = [table.name for table in database.parents_first(database.tables)]
-
-    assert order.index("orders") < order.index("line")
-    assert sorted(order) == ["customer", "line", "orders"]
