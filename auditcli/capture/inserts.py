@@ -8,7 +8,7 @@ from enum import Enum, auto
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, CursorResult, Insert, Table
+from sqlalchemy import ClauseElement, ColumnElement, Connection, CursorResult, Insert, Table
 from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BindParameter
@@ -84,7 +84,7 @@ def prepare(statement: Insert, shape: TableShape, parameters: Parameters, dialec
         return PreparedInsert(statement, table, shape, _their_returning(statement, shape))
     if columns is not None and _result_tells_keys(statement, table, columns, parameters, shape):
         return PreparedInsert(statement, table, shape, KeySource.RESULT)
-    locators = [sa.literal_column(name) for name in _returned_locator(shape, dialect)]
+    locators: list[ColumnElement[Any]] = [sa.literal_column(name) for name in _returned_locator(shape, dialect)]
     return PreparedInsert(statement.returning(*locators), table, shape, KeySource.OUR_RETURNING)
 
 
@@ -101,7 +101,8 @@ def new_rows(
     if prepared.key_source is KeySource.RESULT:
         keys = _result_keys(result, prepared.table, columns)
     else:
-        sets = result.context.compiled_parameters  # type: ignore[attr-defined]  # the execution context's own
+        context: Any = result.context
+        sets = context.compiled_parameters
         keys = [tuple(given[column.key] for column in columns) for given in sets]
     if any(None in key for key in keys):
         raise CaptureError(
@@ -128,7 +129,7 @@ def colliding_queries(
             yield query.where(sa.or_(*conditions[start : start + _CONDITIONS_AT_ONCE]))
 
 
-def updated_columns(statement: Insert, shape: TableShape) -> set[str]:
+def updated_columns(statement: Insert) -> set[str]:
     """The columns that ON CONFLICT DO UPDATE may change; those of the conflicting key stay when set from `excluded`."""
     clause: Any = statement._post_values_clause
     updates = clause.update_values_to_set
@@ -161,7 +162,7 @@ def _keys_are_known(
         for column in columns:
             value = values.get(column.name)
             by_default = not ignores and _has_python_default(column, values)
-            if isinstance(value, ColumnElement) or (value is None and not by_default):
+            if isinstance(value, ClauseElement) or (value is None and not by_default):
                 return False
     return True
 
@@ -212,7 +213,8 @@ def _consumed(result: CursorResult[Any], width: int) -> list[Values]:
     # The ORM may return columns of its own before ours.
     rows = [tuple(row)[-width:] for row in result.fetchall()]
     # The application asked for no rows: for it the count is what the result has to tell.
-    result.context._rowcount = len(rows)  # type: ignore[attr-defined]  # where SQLAlchemy itself keeps a known count
+    context: Any = result.context
+    context._rowcount = len(rows)
     return rows
 
 
@@ -228,7 +230,7 @@ def _peeked(result: CursorResult[Any], shape: TableShape) -> list[Values]:
 def _result_keys(result: CursorResult[Any], table: Table, columns: Sequence[sa.Column[Any]]) -> list[Values]:
     order = list(table.primary_key.columns)
     places = [order.index(column) for column in columns]
-    rows = result.inserted_primary_key_rows
+    rows: Any = result.inserted_primary_key_rows
     return [tuple(row[place] for place in places) for row in rows]
 
 
@@ -262,7 +264,7 @@ def _key_conditions(
             hint="add the column to the model, or use capture triggers",
         )
     if statement.select is not None:
-        return _selected_key(statement, columns)
+        return _selected_key(statement, columns, strict=strict)
     conditions = []
     for values in _value_sets(statement, parameters):
         parts = [_equals(column, values, strict=strict) for column in columns]
@@ -275,10 +277,10 @@ def _value_sets(statement: Insert, parameters: Parameters) -> list[dict[str, Any
     if not statement._multi_values:
         return [assigned(statement, given) for given in parameters]
     table = target(statement)
-    rows = [row for group in statement._multi_values for row in group]
+    rows: list[Any] = [row for group in statement._multi_values for row in group]
     names = [column.name for column in table.c] if table is not None else []
     return [
-        {getattr(column, "name", column): value for column, value in row.items()}
+        {str(getattr(column, "name", column)): value for column, value in row.items()}
         if isinstance(row, Mapping)
         else dict(zip(names, row, strict=False))
         for row in rows
@@ -289,7 +291,7 @@ def _equals(column: sa.Column[Any], values: Mapping[str, Any], *, strict: bool) 
     """The column is what the row will have; None where that is NULL or new, which collides with nothing."""
     if column.name in values:
         value = values[column.name]
-        if isinstance(value, ColumnElement) and any(map(is_unpredictable, visitors.iterate(value))):
+        if isinstance(value, ClauseElement) and any(map(is_unpredictable, visitors.iterate(value))):
             raise UnrecordableWrite(
                 f"an upsert on {column.table.name} gives {column.name}, part of a unique key, what a function makes: "
                 "which row it hits can't be told beforehand",
@@ -297,7 +299,9 @@ def _equals(column: sa.Column[Any], values: Mapping[str, Any], *, strict: bool) 
             )
         return None if value is None else column == value
     if column.default is not None and column.default.is_scalar:
-        return column == column.default.arg  # type: ignore[attr-defined]  # scalar defaults have it
+        default: Any = column.default
+        equal: ColumnElement[bool] = column == default.arg
+        return equal
     if strict and (column.default is not None or column.server_default is not None):
         raise UnrecordableWrite(
             f"an upsert on {column.table.name} leaves {column.name}, part of a unique key, to its default: "
@@ -307,10 +311,12 @@ def _equals(column: sa.Column[Any], values: Mapping[str, Any], *, strict: bool) 
     return None
 
 
-def _selected_key(statement: Insert, columns: Sequence[sa.Column[Any]]) -> list[ColumnElement[bool]]:
+def _selected_key(statement: Insert, columns: Sequence[sa.Column[Any]], *, strict: bool) -> list[ColumnElement[bool]]:
     names = [getattr(name, "name", name) for name in statement._select_names or ()]
-    if any(column.name not in names for column in columns):
-        return []
+    missing = [column for column in columns if column.name not in names]
+    if missing:
+        # Raises where a default might hit a row.
+        return [found for column in missing if (found := _equals(column, {}, strict=strict)) is not None]
     selected = statement.select.subquery()  # type: ignore[union-attr]  # the caller looked
     source = list(selected.c)
     wanted = sa.select(*[source[names.index(column.name)] for column in columns])

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Delete, Engine, Insert, TableClause, Update, event
+from sqlalchemy import Connection, Delete, Engine, Insert, Table, TableClause, Update, event
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Mapper, Session, SessionTransaction, UOWTransaction
 from sqlalchemy.orm.attributes import instance_state
@@ -143,12 +143,11 @@ class Tracker:
         schema_map = execution_options.get("schema_translate_map")
         with quiet(connection):
             writing = self._writing(connection)
-            running = writing and self._touch(writing, statement, multiparams or [params or {}], schema_map)
-        return unchanged if running is None else (running.statement, multiparams, params)
+            parameters = multiparams or [params or {}]
+            touch = None if writing is None else self._touch(writing, statement, parameters, schema_map)
+        return unchanged if touch is None else (touch.statement, multiparams, params)
 
-    def _touch(
-        self, writing: Writing, statement: Dml, parameters: Parameters, schema_map: SchemaMap
-    ) -> Touch | None:
+    def _touch(self, writing: Writing, statement: Dml, parameters: Parameters, schema_map: SchemaMap) -> Touch | None:
         """Read what the statement may change, if that matters to the log."""
         reason = untracked_reason()
         if reason is not None:
@@ -171,7 +170,7 @@ class Tracker:
         result: CursorResult[Any],
     ) -> None:
         writing = self._current(connection)
-        if writing is None or is_quiet(connection):
+        if writing is None or is_quiet(connection) or untracked_reason() is not None:
             return
         touch = writing.end(statement)
         if touch is None:
@@ -300,7 +299,12 @@ class Tracker:
         """The recorder of the running transaction, a new one at its first write; None where another tracker records."""
         root = connection.get_transaction()
         known: Writing | None = connection.__dict__.get(_KEY)
-        if known is not None and root is not None and known.root is root and self._scenes.driver_in_transaction(connection):
+        if (
+            known is not None
+            and root is not None
+            and known.root is root
+            and self._scenes.driver_in_transaction(connection)
+        ):
             return known if known.owner is self else None
         scene = self._scenes.enter(connection)
         recorder = Recorder(connection, scene, self._scenes.clock)
@@ -433,11 +437,11 @@ def _read_ahead(flush: Flush, recorder: Recorder, mapper: Mapper[Any], identitie
     if not identities:
         return
     schema_map = connection.get_execution_options().get("schema_translate_map")
-    for table in mapper.tables:
-        name = table_name(table, schema_map, connection.dialect.default_schema_name)  # type: ignore[arg-type]  # mapped tables
+    for table in (table for table in mapper.tables if isinstance(table, Table)):
+        name = table_name(table, schema_map, connection.dialect.default_schema_name)
         if name not in scene.shapes.tables or not scene.records(name):
             continue
-        columns = columns_named(table, scene.shape(name).primary_key)  # type: ignore[arg-type]
+        columns = columns_named(table, scene.shape(name).primary_key)
         if columns and (places := _identity_places(mapper, columns)) is not None:
             keys = [tuple(identity[place] for place in places) for identity in identities]
             flush.unit.read(name, _in_order(raw_values(connection, columns, keys)))

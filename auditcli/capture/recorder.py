@@ -194,6 +194,18 @@ class Recorder:
             found += self._select(shape, dialect.in_list(columns, len(part)), marks)
         return found
 
+    def read_referencing(self, key: ForeignKeyShape, parents: Sequence[Values]) -> list[Values]:
+        """Locator and stored values of the rows that reference one of the rows with these locators."""
+        dialect = self.scene.dialect
+        child, parent = self.scene.shape(key.table), self.scene.shape(key.referred)
+        found: list[Values] = []
+        chunk = max(1, dialect.most_marks // len(parent.locator))
+        for start in range(0, len(parents), chunk):
+            part = parents[start : start + chunk]
+            condition = dialect.referencing_sql(child, key, parent, len(part))
+            found += self._select(child, condition, [value for row in part for value in row])
+        return found
+
     def _select(self, shape: TableShape, condition: str, marks: Sequence[Any]) -> list[Values]:
         dialect = self.scene.dialect
         try:
@@ -267,9 +279,10 @@ class Unit:
             if action not in CHANGES_CHILD or (changed is not None and not set(changed) & set(key.referred_columns)):
                 continue
             followed = known.setdefault((key, changed is None), set())
-            values = [row for row in self._referred_values(key, parents) if None not in row and row not in followed]
-            followed.update(values)
-            children = self._recorder.read_rows(self._scene.shape(key.table), key.columns, values)
+            width = len(self._scene.shape(table).locator)
+            places = [row[:width] for row in parents if row[:width] not in followed]
+            followed.update(places)
+            children = self._recorder.read_referencing(key, places)
             self.remember(key.table, children)
             if children:
                 is_gone = changed is None and action == "CASCADE"
@@ -344,12 +357,6 @@ class Unit:
         if known is None:
             known = self._touched[table] = _TouchedRows(self._scene.shape(table))
         return known
-
-    def _referred_values(self, key: ForeignKeyShape, parents: Sequence[Values]) -> list[Values]:
-        shape = self._scene.shape(key.referred)
-        width = len(shape.locator)
-        places = [width + shape.column_names.index(column) for column in key.referred_columns]
-        return [tuple(row[place] for place in places) for row in parents]
 
     def _records(self, touched: _TouchedRows) -> list[Record]:
         after = self._rows_after(touched)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Delete, Insert, Table, TableClause, Update
+from sqlalchemy import ClauseElement, ColumnElement, Connection, Delete, Insert, Table, TableClause, Update
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import (
     BinaryExpression,
@@ -97,9 +97,7 @@ def _is_own_column(element: Any, table: Table | None) -> bool:
 
 def key_values(binds: Sequence[BindParameter[Any]], parameters: Parameters) -> list[Values]:
     """What the key's parameters are in each parameter set."""
-    return [
-        tuple(given[bind.key] if bind.key in given else bind.effective_value for bind in binds) for given in parameters
-    ]
+    return [tuple(given.get(bind.key, bind.effective_value) for bind in binds) for given in parameters]
 
 
 def rows_query(
@@ -134,6 +132,12 @@ def _is_certain(element: Any, table: Table | None) -> bool:
     if isinstance(element, sa.ColumnClause):
         return _is_own_column(element, table)
     return isinstance(element, _PLAIN_ELEMENTS) or _is_function(element, _PURE_FUNCTIONS)
+
+
+def writes_inside(statement: Update | Delete) -> bool:
+    """Whether the WHERE clause itself contains statements that write."""
+    where = statement.whereclause
+    return where is not None and any(isinstance(element, Dml) for element in visitors.iterate(where))
 
 
 def is_by_chance(statement: Update | Delete) -> bool:
@@ -172,11 +176,45 @@ _PLAIN_ELEMENTS = (
     UnaryExpression,
 )
 _PURE_FUNCTIONS = frozenset(
-    "abs coalesce hex ifnull instr json_extract length lower ltrim nullif replace round rtrim substr trim upper".split()
+    [
+        "abs",
+        "coalesce",
+        "hex",
+        "ifnull",
+        "instr",
+        "json_extract",
+        "length",
+        "lower",
+        "ltrim",
+        "nullif",
+        "replace",
+        "round",
+        "rtrim",
+        "substr",
+        "trim",
+        "upper",
+    ]
 )
 _STEADY_FUNCTIONS = frozenset(
-    "avg char_length concat count current_date current_time current_timestamp date datetime julianday max min now "
-    "strftime sum time total".split()
+    [
+        "avg",
+        "char_length",
+        "concat",
+        "count",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "date",
+        "datetime",
+        "julianday",
+        "max",
+        "min",
+        "now",
+        "strftime",
+        "sum",
+        "time",
+        "total",
+    ]
 )
 
 
@@ -197,6 +235,11 @@ def held_to(statement: Update | Delete, rows: ColumnElement[bool]) -> Update | D
     return held
 
 
+def is_one_row(statement: Dml) -> bool:
+    """Whether the statement inserts a single row, which is there or not."""
+    return isinstance(statement, Insert) and not statement._multi_values and statement.select is None
+
+
 def conflict_words(statement: Dml) -> frozenset[str]:
     """The words of `prefix_with`, such as OR and IGNORE."""
     return frozenset(" ".join(str(prefix) for prefix, _ in statement._prefixes).upper().split())
@@ -215,7 +258,7 @@ def _plain(value: Any, given: Mapping[str, Any]) -> Any:
     """The value that a parameter stands for; expressions stay."""
     if not isinstance(value, BindParameter):
         return value
-    return given[value.key] if value.key in given else value if value.required else value.effective_value
+    return given.get(value.key, value if value.required else value.effective_value)
 
 
 def _column_name(statement: Update | Insert, column: Any) -> str | None:
@@ -249,7 +292,7 @@ def new_keys_query(
 ) -> Select[Any]:
     """Reads the locators of the rows that an UPDATE finds, and the values that its SET clause will give `columns`."""
     values = assigned(statement, given)
-    located = [sa.literal_column(expression) for expression in dialect.locator_sql(shape)]
+    located: list[ColumnElement[Any]] = [sa.literal_column(expression) for expression in dialect.locator_sql(shape)]
     new = [_as_expression(column, values.get(column.name, column)) for column in columns]
     if any(is_unpredictable(element) for value in new for element in visitors.iterate(value)):
         raise UnrecordableWrite(
@@ -259,5 +302,5 @@ def new_keys_query(
     return matching(statement, [*located, *new])
 
 
-def _as_expression(column: sa.Column[Any], value: Any) -> ColumnElement[Any]:
-    return value if isinstance(value, ColumnElement) else sa.literal(value, column.type)
+def _as_expression(column: sa.Column[Any], value: Any) -> Any:
+    return value if isinstance(value, ClauseElement) else sa.literal(value, column.type)

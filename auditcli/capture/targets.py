@@ -25,10 +25,13 @@ def session_target(target: Any) -> Any:
     if asynchronous is not None:
         if isinstance(target, asynchronous.async_sessionmaker):
             return _own_class(target)
+        if isinstance(target, asynchronous.async_scoped_session):
+            return session_target(target.session_factory)
         if isinstance(target, asynchronous.AsyncSession):
             return target.sync_session
         if isinstance(target, type) and issubclass(target, asynchronous.AsyncSession):
-            return target.sync_session_class
+            inner: Any = target
+            return inner.sync_session_class
     if isinstance(target, sessionmaker | scoped_session | Session):
         return target
     if isinstance(target, type) and issubclass(target, Session):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +65,8 @@ def touch_rows(
         touch = toucher.update(statement, parameters)
     else:
         touch = toucher.delete(statement, parameters)
-    touch.may_fail_half_way = len(parameters) > 1 or recorder.scene.shape(table).replaces
+    keeps_half = recorder.scene.shape(table).replaces and not statements.is_one_row(statement)
+    touch.may_fail_half_way = len(parameters) > 1 or keeps_half
     return touch
 
 
@@ -87,7 +88,7 @@ class _Toucher:
         if words:
             raise UnrecordableWrite(
                 f"a write to {self._table} with OR {' or '.join(sorted(words))} can't be recorded by listeners",
-                hint="leave the conflict clause out and use a savepoint (`begin_nested()`), or install capture triggers",
+                hint="leave the conflict clause out and use a savepoint (`begin_nested()`), or capture triggers",
             )
 
     def insert(self, statement: Insert, parameters: Parameters) -> Touch:
@@ -123,6 +124,9 @@ class _Toucher:
         names = {name for given in parameters[:1] for name in statements.assigned(statement, given)}
         table = statements.target(statement)
         names |= {column.name for column in table.c if column.onupdate is not None} if table is not None else set()
+        return self._spelled(names)
+
+    def _spelled(self, names: Iterable[str]) -> set[str]:
         spelled = {name.lower(): name for name in self._shape.column_names}
         return {spelled.get(name.lower(), name) for name in names}
 
@@ -132,6 +136,11 @@ class _Toucher:
         if keys is not None:
             self._unit.read(self._table, keys)
             return None
+        if statements.writes_inside(statement):
+            raise UnrecordableWrite(
+                f"a write to {self._table} whose WHERE clause writes too can't be recorded by listeners",
+                hint="execute them one after the other, or wrap them in `auditcli.untracked(reason)`",
+            )
         if len(parameters) > 1 and not statements.is_certain(statement):
             raise UnrecordableWrite(
                 f"a write to {self._table} with many parameter sets finds its rows by more than its own columns: "
@@ -199,7 +208,9 @@ class _Toucher:
 
     def _is_one_of(self, rows: Sequence[Values]) -> ColumnElement[bool]:
         width = len(self._shape.locator)
-        locators = [sa.literal_column(expression) for expression in self._dialect.locator_sql(self._shape)]
+        locators: list[ColumnElement[Any]] = [
+            sa.literal_column(expression) for expression in self._dialect.locator_sql(self._shape)
+        ]
         subject: Any = locators[0] if width == 1 else sa.tuple_(*locators)
         condition: ColumnElement[bool] = subject.in_([row[0] if width == 1 else row[:width] for row in rows])
         return condition
@@ -236,7 +247,7 @@ class _Toucher:
             )
 
     def _read_colliding(self, statement: Insert, parameters: Parameters, action: OnConflict) -> None:
-        changed = inserts.updated_columns(statement, self._shape) if action is OnConflict.UPDATE else set()
+        changed = self._spelled(inserts.updated_columns(statement)) if action is OnConflict.UPDATE else set()
         if changed & set(self._shape.primary_key):
             raise UnrecordableWrite(
                 f"an upsert that changes the key of {self._table} can't be followed",
@@ -246,7 +257,7 @@ class _Toucher:
         if action is OnConflict.REPLACE:
             self._unit.note_removal(self._table)
         expressions = [*self._dialect.locator_sql(self._shape), *self._dialect.value_sql(self._shape)]
-        columns = [sa.literal_column(expression) for expression in expressions]
+        columns: list[ColumnElement[Any]] = [sa.literal_column(expression) for expression in expressions]
         for query in inserts.colliding_queries(statement, self._shape, parameters, columns):
             rows = self._fetch(query)
             self._unit.remember(self._table, rows)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from auditcli import codec
 from auditcli.model import JsonValue, TableName
-from auditcli.shape import TableShape
+from auditcli.shape import ForeignKeyShape, TableShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,24 @@ class Dialect(ABC):
         """Reads locator and stored values of the rows that meet a condition."""
         expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]
         return f"SELECT {', '.join(expressions)} FROM {self.table_sql(shape.table)} WHERE {condition}"
+
+    def referencing_sql(self, child: TableShape, key: ForeignKeyShape, parent: TableShape, parents: int) -> str:
+        """A condition: the row references one of so many rows, given by their locators.
+
+        The columns are compared as the foreign key compares them, by the collation and type of the parent's.
+        """
+        pairs = zip(key.referred_columns, key.columns, strict=True)
+        joined = " AND ".join(f"r.{self.quote(referred)} = c.{self.quote(column)}" for referred, column in pairs)
+        place = ", ".join(self._aliased(child, "c"))
+        found = (
+            f"SELECT {place} FROM {self.table_sql(parent.table)} AS r CROSS JOIN {self.table_sql(child.table)} AS c "
+            f"ON {joined} WHERE {self.in_list(self._aliased(parent, 'r'), parents)}"
+        )
+        located = self.locator_sql(child)
+        return f"{located[0] if len(located) == 1 else '(' + ', '.join(located) + ')'} IN ({found})"
+
+    def _aliased(self, shape: TableShape, alias: str) -> list[str]:
+        return [f"{alias}.{self.quote(name) if shape.column(name) else name}" for name in shape.locator]
 
     def in_list(self, names: Sequence[str], rows: int) -> str:
         """A condition: the columns are one of so many rows of values."""

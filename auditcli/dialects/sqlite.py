@@ -30,7 +30,7 @@ WHERE t.type = 'table' AND t.schema <> 'temp'
 ORDER BY t.schema, t.name, f.id, f.seq"""
 
 _UNIQUE_INDEXES_SQL = """
-SELECT t.schema, t.name, i.name, i.origin, i.partial, x.cid, x.name
+SELECT t.schema, t.name, i.name, i.origin, i.partial, x.cid, x.name, x.coll
 FROM pragma_table_list AS t
 CROSS JOIN pragma_index_list(t.name, t.schema) AS i
 CROSS JOIN pragma_index_xinfo(i.name, t.schema) AS x
@@ -38,7 +38,7 @@ WHERE t.type = 'table' AND t.schema <> 'temp' AND i."unique" AND x.key
 ORDER BY t.schema, t.name, i.name, x.seqno"""
 
 _ROW_ID_NAMES = ("rowid", "_rowid_", "oid")
-_REPLACES = re.compile(r"\bON\s+CONFLICT\s+REPLACE\b", re.IGNORECASE)
+_REPLACES = re.compile(r"\bON\s+CONFLICT\s+(?:REPLACE|IGNORE|FAIL|ROLLBACK)\b", re.IGNORECASE)
 
 
 class SQLite(Dialect):
@@ -224,11 +224,12 @@ def _unique_keys(rows: Sequence[Sequence[Any]]) -> tuple[tuple[tuple[str, ...], 
     """The plain unique keys beside the primary key, and whether there are others that names can't describe."""
     columns: dict[str, list[str | None]] = defaultdict(list)
     opaque: set[str] = set()
-    for index, origin, partial, column_id, column in rows:
+    for index, origin, partial, column_id, column, collation in rows:
         if origin == "pk":
             continue
         columns[index].append(column)
-        if partial or column_id < 0:
+        # A constraint has the collation of its column, by which rows are looked for; an index may have any.
+        if partial or column_id < 0 or (origin == "c" and collation != "BINARY"):
             opaque.add(index)
     plain = tuple(tuple(str(name) for name in names) for index, names in columns.items() if index not in opaque)
     return plain, bool(opaque)
