@@ -125,7 +125,9 @@ class _Grouping:
             return self._story_of_new(record, here, [*here, *self._stood.get(place, ())])
         fitting = [story for story in here if _continues(self._last(story), record)]
         if fitting:
-            return fitting[-1]
+            taken_back = self._undone_by.get(record.id, ())
+            own = [story for story in fitting if self._has_one_of(story, taken_back)]
+            return (own or fitting)[-1]
         if record.row_id is not None and here and not _just_moved_in(self._last(here[-1]), record):
             return here[-1]
         return None
@@ -143,6 +145,9 @@ class _Grouping:
         """Whether taking back these records of the story makes its row look like this."""
         first = next((change for change in self.stories[story] if change.id in taken_back), None)
         return first is not None and codec.same_image(first.before, image)
+
+    def _has_one_of(self, story: int, log_ids: Container[int]) -> bool:
+        return any(change.id in log_ids for change in self.stories[story])
 
     def _is_gone(self, story: int) -> bool:
         return self._last(story).after is None

@@ -250,8 +250,12 @@ class _Planning:
         Whose row an undo deleted or brought back at a key can only be told from the records that it took back.
         """
         records = self._follow_keys(table, row_ids, after_id)
-        first_linked = min((runs.first for runs in self._undone_by(records).values()), default=after_id + 1)
-        return records if first_linked > after_id else self._row_records(table, row_ids, first_linked - 1)
+        before = self._before_linked(records, after_id)
+        return records if before == after_id else self._row_records(table, row_ids, before)
+
+    def _before_linked(self, records: Sequence[Change], after_id: int) -> int:
+        """The place before all that undos among these records took back, `after_id` where nothing is older."""
+        return min((after_id, *(runs.first - 1 for runs in self._undone_by(records).values())))
 
     def _follow_keys(self, table: TableName, row_ids: Collection[str], after_id: int) -> list[Change]:
         """The records of these rows and, where a row was at another key, those of that key too."""
@@ -270,7 +274,9 @@ class _Planning:
     def _records_without_key(self, table: TableName, after_id: int) -> list[Change]:
         log = self._reader.tables.changelog.c
         own = (log.table_name == table.name, log.table_schema.is_not_distinct_from(table.schema))
-        return list(self._reader.records(Criteria((log.id > after_id, log.row_id.is_(None), *own))))
+        records = list(self._reader.records(Criteria((log.id > after_id, log.row_id.is_(None), *own))))
+        before = self._before_linked(records, after_id)
+        return records if before == after_id else self._records_without_key(table, before)
 
     def _undone_by(self, records: Sequence[Change]) -> dict[int, _RunSet]:
         unknown = {

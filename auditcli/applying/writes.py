@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
+from typing import Any
 
 from auditcli.dialects import Dialect, Fragment
 from auditcli.fold import Absent
@@ -13,11 +14,20 @@ from auditcli.rows import guards
 from auditcli.shape import TableShape
 
 
-def step_sql(dialect: Dialect, shape: TableShape, step: Step, also_set: Mapping[str, JsonValue]) -> Fragment:
-    """The one statement of a step; `also_set` are bookkeeping columns, which no guard looks at."""
+def step_sql(
+    dialect: Dialect,
+    shape: TableShape,
+    step: Step,
+    also_set: Mapping[str, JsonValue],
+    locator: tuple[Any, ...] | None = None,
+) -> Fragment:
+    """The one statement of a step; `also_set` are bookkeeping columns, which no guard looks at.
+
+    `locator` says which one of equals a step on a table without a key is about.
+    """
     if step.kind is StepKind.INSERT:
         return _insert(dialect, shape, step)
-    where = _where(dialect, shape, step)
+    where = _where(dialect, shape, step, locator)
     if step.kind is StepKind.DELETE:
         return Fragment(f"DELETE FROM {dialect.table_sql(shape.table)} WHERE {where.sql}", where.values)
     assigned = _listed([*_targets(step).items(), *also_set.items()], dialect)
@@ -36,11 +46,13 @@ def _insert(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
     return Fragment(sql, tuple(chain.from_iterable(part.values for part in bound)))
 
 
-def _where(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
+def _where(dialect: Dialect, shape: TableShape, step: Step, locator: tuple[Any, ...] | None) -> Fragment:
     expected = {cell.column: cell.expected for cell in step.cells}
     guarded = guards(dialect, {**step.key, **expected})
     if not shape.primary_key:
-        return Fragment(dialect.one_of_equals(shape, guarded.sql), guarded.values)
+        # The very row that is recorded: another one of equals would go unseen.
+        here = dialect.in_list(dialect.locator_sql(shape), 1) if locator is not None else "1 = 0"
+        return Fragment(f"{here} AND {guarded.sql}", (locator or ()) + guarded.values)
     # The plain comparison is what an index serves; the guard is what makes it exact.
     plain = _listed(list(step.key.items()), dialect, " AND ")
     return Fragment(f"{plain.sql} AND {guarded.sql}", plain.values + guarded.values)

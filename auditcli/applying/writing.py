@@ -78,7 +78,8 @@ class Writing:
     def _statement(self, step: Step, row: LiveRow | None) -> Fragment:
         image = row.image if row is not None else {}
         bumped = {column: moved_on(image[column], self._now) for column in step.bumps if column in image}
-        return step_sql(self._dialect, self._scene.shape(step.table), step, bumped)
+        locator = row.locator if row is not None else None
+        return step_sql(self._dialect, self._scene.shape(step.table), step, bumped, locator)
 
     def _run(self, step: Step, row: LiveRow | None, unit: Unit) -> None:
         """Do one step; raises IntegrityError where a constraint refuses it."""

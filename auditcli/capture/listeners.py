@@ -419,10 +419,11 @@ def _was_looked_at(context: Any) -> bool:
 
 def _flushed_rows(session: Session) -> dict[Mapper[Any], list[Values]]:
     """The identities of the rows that a flush will write, by mapper; new rows have none yet."""
-    if not (session.new or session.deleted or any(map(session.is_modified, session.dirty))):
+    new, dirty, deleted = session.new, session.dirty, session.deleted
+    if not (new or deleted or any(map(session.is_modified, dirty))):
         return {}
     found: dict[Mapper[Any], list[Values]] = {}
-    for instances in (session.new, session.dirty, session.deleted):
+    for instances in (new, dirty, deleted):
         for instance in instances:
             state = instance_state(instance)
             identities = found.setdefault(state.mapper, [])
@@ -443,7 +444,7 @@ def _read_ahead(flush: Flush, recorder: Recorder, mapper: Mapper[Any], identitie
             continue
         columns = columns_named(table, scene.shape(name).primary_key)
         if columns and (places := _identity_places(mapper, columns)) is not None:
-            keys = [tuple(identity[place] for place in places) for identity in identities]
+            keys = [tuple([identity[place] for place in places]) for identity in identities]
             flush.unit.read(name, _in_order(raw_values(connection, columns, keys)))
 
 

@@ -39,6 +39,8 @@ Values: TypeAlias = tuple[Any, ...]
 _Followed: TypeAlias = "dict[tuple[ForeignKeyShape, bool], set[Values]]"
 
 _QUIET = "auditcli_quiet"
+_INSERT, _UPDATE, _DELETE = EventType.INSERT.value, EventType.UPDATE.value, EventType.DELETE.value
+_LISTENER = Source.LISTENER.value
 
 
 @dataclass(frozen=True)
@@ -218,8 +220,8 @@ class Recorder:
         return [(*row[:width], *dialect.values_from_bytes(row[width:])) for row in rows]
 
     def _fetch(self, sql: str, marks: Sequence[Any]) -> list[Values]:
-        result = self.connection.exec_driver_sql(sql, tuple(marks))
-        return [tuple(row) for row in result.fetchall()]
+        # Rows as they are: they are only cut into pieces, which are tuples.
+        return list(self.connection.exec_driver_sql(sql, tuple(marks)).fetchall())
 
     def _new_header(self, context: Context) -> TransactionHeader:
         return TransactionHeader(
@@ -415,16 +417,16 @@ def _record(
     if before == after:
         return None
     row_id, old_row_id = _row_id(shape, new), _row_id(shape, old)
-    event = EventType.UPDATE
+    event = _UPDATE
     if new is None:
-        row_id, old_row_id, event = old_row_id, None, EventType.DELETE
+        row_id, old_row_id, event = old_row_id, None, _DELETE
     elif old is None:
-        event = EventType.INSERT
+        event = _INSERT
     elif after is not None and len(after) > codec.SAME_OVER:
         after = _shortened(shape, old, new)
     moved = None if old_row_id == row_id else old_row_id
     table = shape.table
-    return table.schema, table.name, row_id, moved, event.value, before, after, Source.LISTENER.value
+    return table.schema, table.name, row_id, moved, event, before, after, _LISTENER
 
 
 def _row_id(shape: TableShape, values: Values | None) -> str | None:

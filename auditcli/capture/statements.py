@@ -97,7 +97,8 @@ def _is_own_column(element: Any, table: Table | None) -> bool:
 
 def key_values(binds: Sequence[BindParameter[Any]], parameters: Parameters) -> list[Values]:
     """What the key's parameters are in each parameter set."""
-    return [tuple(given.get(bind.key, bind.effective_value) for bind in binds) for given in parameters]
+    own = [(bind.key, bind.effective_value) for bind in binds]
+    return [tuple([given.get(name, value) for name, value in own]) for given in parameters]
 
 
 def rows_query(

@@ -135,11 +135,6 @@ class Dialect(ABC):
         """How an UPDATE begins that fails where another row is in its way."""
         return "UPDATE"
 
-    def one_of_equals(self, shape: TableShape, condition: str) -> str:
-        """A condition: the row is the first of those that meet a condition."""
-        locator = ", ".join(self.locator_sql(shape))
-        return f"({locator}) IN (SELECT {locator} FROM {self.table_sql(shape.table)} WHERE {condition} LIMIT 1)"
-
     def set_lock_timeout_sql(self, milliseconds: int) -> str | None:
         """Makes the connection wait so long for a lock, where that is set by a statement."""
         return None

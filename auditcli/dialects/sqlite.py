@@ -48,6 +48,7 @@ class SQLite(Dialect):
     log_ids_follow_commits: ClassVar[bool] = True
     locks_whole_database: ClassVar[bool] = True
     savepoint_needs_begin: ClassVar[bool] = True
+    most_marks: ClassVar[int] = 2000
     change_counter_sql: ClassVar[str | None] = "PRAGMA data_version"
     begin_write_sql: ClassVar[str | None] = "BEGIN IMMEDIATE"
     defer_constraints_sql: ClassVar[str | None] = "PRAGMA defer_foreign_keys = ON"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Insert, TableClause, column, insert, table, update
+from sqlalchemy import Connection, Dialect, column, insert, table, update
 
 from auditcli.log.tables import LogTables, UtcDateTime
 from auditcli.model import TableName
@@ -58,7 +59,6 @@ class LogWriter:
 
     def __init__(self, tables: LogTables) -> None:
         self._tables = tables
-        self._records = _raw_insert(tables)
 
     def write_header(self, connection: Connection, header: TransactionHeader) -> None:
         """Say who and why, before the transaction's first record."""
@@ -84,14 +84,14 @@ class LogWriter:
     def write_records(self, connection: Connection, records: Iterable[Record], stamp: Stamp) -> None:
         """Append records in this order."""
         # Straight to the driver: SQLAlchemy's own processing would cost as much as all the rest.
-        compiled = self._records.compile(dialect=connection.dialect)
+        sql, is_positional = _records_sql(self._tables, connection.dialect)
         process = UtcDateTime().dialect_impl(connection.dialect).bind_processor(connection.dialect)
         moment = process(stamp.timestamp) if process else stamp.timestamp
         head = (stamp.transaction_id, moment, stamp.actor)
         rows: list[Any] = [(*head, *record) for record in records]
-        if not compiled.positional:
+        if not is_positional:
             rows = [dict(zip(RECORD_COLUMNS, row, strict=True)) for row in rows]
-        connection.exec_driver_sql(str(compiled), rows)
+        connection.exec_driver_sql(sql, rows)
 
     def write_gap(
         self,
@@ -130,7 +130,9 @@ class LogWriter:
             connection.execute(insert(self._tables.undo), rows)
 
 
-def _raw_insert(tables: LogTables) -> Insert:
-    """An INSERT of plain columns: what they take is for the driver as it is."""
-    target: TableClause = table(tables.name, *map(column, RECORD_COLUMNS), schema=tables.schema)
-    return insert(target)
+@lru_cache(maxsize=64)
+def _records_sql(tables: LogTables, dialect: Dialect) -> tuple[str, bool]:
+    """An INSERT whose values are for the driver as they are, and whether it takes them by position."""
+    target = table(tables.name, *map(column, RECORD_COLUMNS), schema=tables.schema)
+    compiled = insert(target).compile(dialect=dialect)
+    return str(compiled), bool(compiled.positional)
