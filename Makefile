@@ -23,7 +23,7 @@ help:
 	@echo 'make clean        remove what the above made'
 
 demo: $(VENV)/demo.stamp
-	@$(BIN)/audit demo
+	@$(BIN)/audit demo --fresh
 
 test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -124,7 +127,7 @@ class _Tour:
             "log table:Customer --since 14d",
             "redo --dry-run",
         ):
-            self._out.text(f"  audit {self._database} {command}\n")
+            self._out.text(f"  {_program()} {self._database} {command}\n")
 
     def _say(self, *sentences: str) -> None:
         self._out.text("\n" + "".join(f"# {sentence}\n" for sentence in sentences))
@@ -152,3 +155,12 @@ class _Tour:
             options = PlanOptions(skip_conflicts=True)
             plan = plan_undo(reader.connection, reader.tables, transaction=largest.id, options=options)
         return str(largest.id)[:SHORT_ID], plan.rows
+
+
+def _program() -> str:
+    """This program as one can type it: by its path where the shell would not find it."""
+    started = Path(sys.argv[0])
+    found = shutil.which("audit")
+    if started.name != "audit" or (found is not None and started.samefile(found)):
+        return "audit"
+    return shlex.quote(os.path.relpath(started))
