@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from tests.clock import SettableClock
 from tests.servers import MARIADB, POSTGRESQL, Server, ask
 
 _TEST_SETTINGS = ("AUDIT_TEST_", "AUDIT_REQUIRE_SERVERS")
+
+# Run in the background, a shell's programs ignore ^C, and so would every program that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure.
 settings.register_profile("auditcli", parent=settings(), deadline=None)

@@ -14,6 +14,7 @@ import auditcli
 from auditcli import ChangeLog
 from auditcli.errors import UsageError
 from auditcli.log.tables import log_tables
+from tests.clock import SettableClock
 
 HEADERS = log_tables().transaction
 
@@ -138,3 +139,22 @@ def test_hostile_context_is_kept_as_it_is(factory: sessionmaker[Session], hostil
 def test_a_context_value_that_json_cannot_hold_is_refused() -> None:
     with pytest.raises(UsageError, match="key 'when'"), auditcli.context(when=object()):
         pass
+
+
+def test_stamped_with_its_transactions_start_a_late_record_would_lie_before_what_others_wrote_meanwhile(
+    engine: Engine, clock: SettableClock
+) -> None:
+    Base.metadata.create_all(engine)
+    factory = sessionmaker(engine)
+    auditcli.track(factory, create=True, clock=clock)
+    began = clock()
+
+    with factory.begin() as session:
+        session.add(Note(body="first"))
+        session.flush()
+        clock.advance(90)
+        session.add(Note(body="second"))
+
+    with factory() as session:
+        stamps = session.scalars(select(ChangeLog.timestamp).order_by(ChangeLog.id)).all()
+    assert [(stamp - began).total_seconds() for stamp in stamps] == [0, 90]
