@@ -171,6 +171,7 @@ class _Applying:
 
     def _check_guards(self) -> list[LiveRow | None]:
         """Read every row again, now that nobody else can write; raises PlanConflict where one is not as planned."""
+        self._check_tables()
         live = self._rows.of_steps(self._plan.steps, self._scene.shape)
         found = [
             conflict
@@ -181,6 +182,17 @@ class _Applying:
         if found:
             raise PlanConflict(tuple(found), "rows changed after the plan was made")
         return live
+
+    def _check_tables(self) -> None:
+        gone = [step for step in self._plan.steps if step.table not in self._scene.shapes.tables]
+        if gone:
+            found = [
+                Conflict(
+                    ConflictKind.MISSING, step.table, step.row, None, f"{step_word(step)}: the table no longer exists"
+                )
+                for step in gone
+            ]
+            raise PlanConflict(found, "tables changed after the plan was made")
 
     def _check_surroundings(self) -> None:
         around = Surroundings(self._rows, self._scene.shapes, self._scene.tracking.recorded)

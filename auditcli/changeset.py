@@ -127,7 +127,8 @@ class _Grouping:
         if fitting:
             taken_back = self._undone_by.get(record.id, ())
             own = [story for story in fitting if self._has_one_of(story, taken_back)]
-            return (own or fitting)[-1]
+            back = [story for story in own if self._leads_back(story, taken_back, record.after)]
+            return (back or own or fitting)[-1]
         if record.row_id is not None and here and not _just_moved_in(self._last(here[-1]), record):
             return here[-1]
         return None

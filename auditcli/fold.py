@@ -111,7 +111,7 @@ class RowFold:
 def fold(
     history: Sequence[Change], selected: Container[int], undone_by: Mapping[int, Container[int]] | None = None
 ) -> RowFold:
-    """Fold all records of one row, from the first selected one to now, in id order.
+    """Fold all records of one row, in id order, from the first that is selected or was taken back since, to now.
 
     `undone_by` gives, for each record that an undo or redo wrote, the ids that it took back.
     """

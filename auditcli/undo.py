@@ -238,10 +238,11 @@ class _Planning:
         undone_by = self._undone_by(records)
         folds = []
         for story in threads(records, primary_key, undone_by):
-            own = [at for at, change in enumerate(story) if change.id in pending]
+            own = [change.id for change in story if change.id in pending]
             if own:
-                pending.difference_update(story[at].id for at in own)
-                folds.append(fold(story[own[0] :], chosen, undone_by))
+                pending.difference_update(own)
+                # From its beginning: what an undo took back tells whether the undo itself is to be taken back.
+                folds.append(fold(story, chosen, undone_by))
         return folds
 
     def _row_records(self, table: TableName, row_ids: Collection[str], after_id: int) -> list[Change]:

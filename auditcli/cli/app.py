@@ -28,10 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """The `audit` program."""
+    # What is printed to a stream that the caller closed is for nobody.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         # A terminal that can't show a character gets its number, not a traceback.
-        if stream is not None:
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # the real streams are text files
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # the real streams are text files
     sys.exit(main())
 
 

@@ -57,7 +57,8 @@ def carry_out(
     if plan.refused or plan.is_empty:
         raise ConflictError("the plan has conflicts; nothing was written", hint=_ways_on(plan))
     if how.dry_run:
-        app.out.note(f"a dry run: nothing was written; to apply: {_next_command(command, plan, database.target, how)}")
+        to_apply = _next_command(command, plan, database.target, how) + app.same_database
+        app.out.note(f"a dry run: nothing was written; to apply: {to_apply}")
         return ExitCode.DONE
     _ask(app, plan, database.target, how)
     if plan.seconds_expected >= 1:
@@ -132,7 +133,8 @@ def _tell(app: AppContext, outcome: Outcome) -> None:
     if outcome.stepwise:
         app.out.note("the rows went back change by change, since the net steps were in each other's way")
     if outcome.transaction_id is not None:
-        app.out.note(f"to take it back: audit {_OPPOSITE[plan.kind]} tx:{outcome.transaction_id[:SHORT_ID]}")
+        way_back = f"audit {_OPPOSITE[plan.kind]} tx:{outcome.transaction_id[:SHORT_ID]}{app.same_database}"
+        app.out.note(f"to take it back: {way_back}")
 
 
 def _next_command(command: str, plan: Plan, target: Target, how: ApplyOptions) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -67,6 +68,15 @@ class AppContext:
         if self.options.verbose:
             self.out.note(f"database: {target.masked_url} (from {target.origin})")
         return target
+
+    @property
+    def same_database(self) -> str:
+        """What names the same database in another command: nothing where it is found without an option."""
+        named = self.options.url
+        if named is not None:
+            shown, whole = self.target.masked_url, self.target.url.render_as_string(hide_password=False)
+            return f" -u {shlex.quote(named if shown == whole else shown)}"
+        return f" -P {shlex.quote(self.options.profile)}" if self.options.profile is not None else ""
 
     @contextmanager
     def database(self, *, writing: bool = False, lock_timeout: float | None = None) -> Iterator[Database]:

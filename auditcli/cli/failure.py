@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from auditcli.dialects import dialect_named
 from auditcli.errors import AuditError, CannotConnect, LockTimeout, ReadOnly
 
 _DEBUG_HINT = "add --debug to see where"
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What is meant by an error of the database that has one of these words in it."""
+
+    words: tuple[str, ...]
+    kind: type[AuditError]
+    message: str
+    hint: str | None
 
 
 def explained(error: Exception) -> AuditError:
@@ -19,27 +31,51 @@ def explained(error: Exception) -> AuditError:
     if isinstance(error, NoSuchModuleError):
         return CannotConnect(f"no driver for this database is installed: {_line(error)}", hint="install its driver")
     if isinstance(error, OSError) and error.strerror:
-        name = f" {error.filename!r}" if error.filename else ""
-        return AuditError(f"{error.strerror}:{name}", hint="check the name and its permissions")
+        return _of_system(error)
     if isinstance(error, SQLAlchemyError):
         return AuditError(f"the database could not be read: {_line(error)}", hint=_DEBUG_HINT)
     return AuditError(f"unexpected {type(error).__name__}: {_line(error)}", hint=f"{_DEBUG_HINT}, and report it")
 
 
+def _of_system(error: OSError) -> AuditError:
+    if error.filename:
+        return AuditError(f"{error.strerror}: {error.filename!r}", hint="check the name and its permissions")
+    return AuditError(f"can't go on: {error.strerror}", hint="free some space, or write somewhere else")
+
+
 def _of_database(error: DBAPIError) -> AuditError:
     text = _line(error.orig or error)
-    meaning = text.lower()
-    if "locked" in meaning or "busy" in meaning:
-        return LockTimeout(f"the database is locked ({text})", hint=dialect_named("sqlite").lock_holder_hint())
-    if "readonly" in meaning or "read-only" in meaning:
-        return ReadOnly(f"the database can't be written ({text})", hint="make the file and its folder writable")
-    if "not a database" in meaning or "malformed" in meaning:
-        return CannotConnect(f"the file is not a sound SQLite database ({text})", hint="name another file, or a backup")
-    if "unable to open" in meaning:
-        return CannotConnect(f"the database can't be opened ({text})", hint="check the file and its permissions")
-    if "disk i/o" in meaning or "full" in meaning:
-        return AuditError(f"the disk failed ({text})", hint="free some space, or check the disk")
-    return AuditError(f"the database refused: {text}", hint=_DEBUG_HINT)
+    known = (each for each in _meanings() if any(word in text.lower() for word in each.words))
+    meaning = next(known, _Meaning((), AuditError, "the database refused: {}", _DEBUG_HINT))
+    return meaning.kind(meaning.message.format(text), hint=meaning.hint)
+
+
+def _meanings() -> tuple[_Meaning, ...]:
+    lock_hint = dialect_named("sqlite").lock_holder_hint()
+    lacking = "`audit init` makes the log's own tables again; others come back from a backup"
+    return (
+        _Meaning(("no such table",), AuditError, "the database lacks a table ({})", lacking),
+        _Meaning(("locked", "busy"), LockTimeout, "the database is locked ({})", lock_hint),
+        _Meaning(
+            ("readonly", "read-only"),
+            ReadOnly,
+            "the database can't be written ({})",
+            "make the file and its folder writable",
+        ),
+        _Meaning(
+            ("not a database", "malformed"),
+            CannotConnect,
+            "the file is not a sound SQLite database ({})",
+            "name another file, or a backup",
+        ),
+        _Meaning(
+            ("unable to open",),
+            CannotConnect,
+            "the database can't be opened ({})",
+            "check the file and its permissions",
+        ),
+        _Meaning(("disk i/o", "full"), AuditError, "the disk failed ({})", "free some space, or check the disk"),
+    )
 
 
 def _line(error: BaseException) -> str:

@@ -27,6 +27,9 @@ Thing = TypeVar("Thing")
 
 _PATIENCE = 0.5
 _LONGEST_CELL = 200
+_UNCUT = {"transaction", "transaction_id", "change", "rows"}
+"""Columns of a table that a narrow terminal leaves whole: one types them again, or reads a number in them."""
+
 _ANSI = {
     "dim": "2",
     "strong": "1",
@@ -85,7 +88,14 @@ class Output:
 
         sys.stderr.write(visible(question))
         sys.stderr.flush()
-        return sys.stdin.readline().strip()
+        answer = ""
+        try:
+            answer = sys.stdin.readline()
+        finally:
+            # ^C and ^D leave the cursor behind the question.
+            if not answer.endswith("\n"):
+                sys.stderr.write("\n")
+        return answer.strip()
 
     def lines(self, lines: Iterable[Line]) -> None:
         """Styled lines, on stdout."""
@@ -118,8 +128,8 @@ class Output:
 
     def _table(self, columns: Sequence[str], records: Sequence[Record]) -> None:
         rows = [[self._cell(each[column]) for column in columns] for each in records]
-        # Half a time or half a number would be another one.
-        whole = {name for name in columns if any(isinstance(each[name], datetime | int) for each in records)}
+        # Half a time, half a number or half an id would be another one.
+        whole = _UNCUT | {name for name in columns if any(isinstance(each[name], datetime | int) for each in records)}
         room = shutil.get_terminal_size().columns if self.is_terminal else None
         self.lines(table_lines(columns, rows, room, whole))
 

@@ -40,7 +40,7 @@ def tail(app: AppContext, selecting: SelectionOptions, listing: ListOptions, wor
             following.print(listing.format)
         except KeyboardInterrupt:
             app.out.flush()
-            app.out.note(f"stopped; to go on from here: audit tail --since {following.resume_at}")
+            app.out.note(f"stopped; to go on from here: audit tail{app.same_database} --since {following.resume_at}")
             return ExitCode.INTERRUPTED
     return ExitCode.DONE
 

@@ -117,7 +117,7 @@ class _RowPlanner:
 
     def _insert(self, image: Image) -> Step | None:
         for cell in self._fold.cells:
-            if cell.blocked_by is not None:
+            if cell.blocked_by is not None and cell.column not in self._rules.bookkeeping:
                 self._changed(cell, cell.blocked_by)
         self._check_lossless(image)
         if self._conflicts:
@@ -190,7 +190,8 @@ class _RowPlanner:
         elif column in self._rules.masked:
             self._add(ConflictKind.LOSSY, column, "the column is masked in the log")
         elif cell.blocked_by is not None:
-            yield from self._contested(cell, cell.blocked_by, live)
+            if column not in self._rules.bookkeeping:
+                yield from self._contested(cell, cell.blocked_by, live)
         elif _equal(cell.target, cell.expected):
             return
         elif _is(live[column], cell.expected):
