@@ -138,7 +138,11 @@ def _row_word(row_id: str) -> str:
         values = json.loads(row_id)
     except ValueError:
         return row_id
-    plain = isinstance(values, list) and all(
-        isinstance(value, int | str) and not isinstance(value, bool) and "," not in str(value) for value in values
+    plain = (
+        isinstance(values, list)
+        and len(values) > 1
+        and all(
+            isinstance(value, int | str) and not isinstance(value, bool) and "," not in str(value) for value in values
+        )
     )
     return ",".join(str(value) for value in values) if plain else row_id
