@@ -57,6 +57,11 @@ def touch_rows(
     recorder: Recorder, unit: Unit, table: TableName, statement: Dml, parameters: Parameters, schema_map: SchemaMap
 ) -> Touch:
     """Read what the statement may change; raises UnrecordableWrite where that can't be known."""
+    if not recorder.scene.shape(table).locator:
+        raise UnrecordableWrite(
+            f"{table} has no key, and its columns take every name of its row id: its rows can't be told apart",
+            hint="give the table a primary key, or exclude it (`exclude_tables`)",
+        )
     toucher = _Toucher(recorder, unit, table, schema_map)
     toucher.refuse_half_statements(statement)
     if isinstance(statement, Insert):

@@ -150,6 +150,9 @@ def _next_command(command: str, plan: Plan, target: Target, how: ApplyOptions) -
 
 
 def _ways_on(plan: Plan) -> str:
-    if plan.is_empty:
-        return "--force overwrites where that is possible; `audit row ROW` shows what happened to a row"
-    return "--skip-conflicts does the rest, --force overwrites; `audit row ROW` shows what happened to a row"
+    look = "`audit row ROW` shows what happened to a row"
+    ways = [
+        *(["--skip-conflicts does the rest"] if not plan.is_empty else []),
+        *(["--force overwrites where that is possible"] if not plan.options.force else []),
+    ]
+    return "; ".join([*([", ".join(ways)] if ways else []), look])

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Text, type_coerce
 
 from auditcli import codec
+from auditcli.errors import LogError
 from auditcli.log.tables import LogTables
 from auditcli.model import Change, EventType, JsonValue, Source, TableName
 
@@ -58,21 +59,28 @@ def record_columns(tables: LogTables) -> tuple[ColumnElement[Any], ...]:
 
 
 def change_of(row: Row[*tuple[Any, ...]], header: Header) -> Change:
-    """The change that a record is, with what its transaction has to say."""
+    """The change that a record is, with what its transaction has to say; raises LogError for a damaged record."""
     (change_id, transaction_id, timestamp, actor, schema, name, row_id, old_row_id, event, source, before, after) = row
-    old, new = codec.load_images(before, after)
+    try:
+        old, new = codec.load_images(before, after)
+        event_type, written_by = _EVENTS[event], _SOURCES[source]
+    except (ValueError, KeyError) as error:
+        raise LogError(
+            f"change {change_id} of the log can't be read: {error}",
+            hint="it was not written by this program, or was changed since; compare the log with a backup",
+        ) from error
     return Change(
         id=change_id,
         timestamp=timestamp,
         table=_table(name, schema),
         row_id=row_id,
-        event_type=_EVENTS[event],
+        event_type=event_type,
         before=old,
         after=new,
         transaction_id=transaction_id,
         actor=actor,
         old_row_id=old_row_id,
-        source=_SOURCES[source],
+        source=written_by,
         reason=header.reason,
         context=header.context or {},
     )

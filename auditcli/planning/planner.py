@@ -141,6 +141,10 @@ class _RowPlanner:
         why = "is excluded from the log" if is_excluded else "was not in the log then"
         if not column.nullable and column.default is None:
             self._add(ConflictKind.LOSSY, column.name, f"the column must have a value and {why}")
+        elif is_excluded and not self._options.force:
+            self._add(
+                ConflictKind.LOSSY, column.name, f"the column {why}; --force brings the row back with its default"
+            )
         elif is_excluded:
             self._notes.append(f"{self._word(column.name)}: the column {why}; it comes back with its default")
 

@@ -36,6 +36,7 @@ class Trial:
         """A statement that is not recorded."""
         with self.engine.connect() as connection:
             connection.connection.driver_connection.execute(sql)  # type: ignore[union-attr]
+            connection.connection.commit()
 
     def write(self, actor: str, *statements: sa.Executable) -> None:
         """One transaction."""
@@ -217,3 +218,22 @@ def test_a_narrow_terminal_cut_the_transaction_that_one_has_to_type(audit: Audit
     _, screen = in_terminal(["-u", str(shop.path), "--no-pager", "log", "--transactions"], columns=columns)
 
     assert all(f"tx:{each}" in screen for each in ids)
+
+
+@pytest.mark.parametrize("damage", ["event_type = 'FOO'", "after = '{broken'"], ids=["unknown event", "broken image"])
+def test_a_damaged_record_was_an_unexpected_error_that_named_no_change(run: Audit, tmp_path: Path, damage: str) -> None:
+    trial = Trial(tmp_path / "trial.db", "CREATE TABLE t (id INTEGER PRIMARY KEY, a)", "id", "a")
+    trial.write("alice", trial.insert(id=1, a=1))
+    trial.behind(f"UPDATE changelog SET {damage}")
+
+    ran = run("-u", str(trial.path), "show", "1")
+
+    assert ran.code == 8
+    assert "change 1 of the log can't be read" in ran.err
+
+
+def test_a_row_without_any_name_of_its_own_broke_the_application(tmp_path: Path) -> None:
+    trial = Trial(tmp_path / "trial.db", "CREATE TABLE t (rowid, _rowid_, oid)", "rowid", "_rowid_", "oid")
+
+    with pytest.raises(auditcli.AuditError, match="can't be told apart"):
+        trial.write("alice", trial.insert(rowid=1, _rowid_=1, oid=1))

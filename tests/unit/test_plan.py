@@ -302,15 +302,18 @@ def test_a_row_with_an_excluded_column_that_must_have_a_value_can_not_come_back(
     assert (conflict.kind, conflict.column) == (ConflictKind.LOSSY, "secret")
 
 
-def test_a_row_with_an_excluded_column_that_may_be_empty_comes_back_with_a_note() -> None:
+def test_a_row_with_an_excluded_column_is_lossy_though_the_column_may_be_empty() -> None:
     shape = replace(SHAPE, columns=(*SHAPE.columns, ColumnShape("secret", "TEXT")))
     log = item()
     gone = log.delete()
+    rules = TableRules(TABLE, shape, excluded=["secret"])
 
-    planned = plan_row(log.fold(gone), None, TableRules(TABLE, shape, excluded=["secret"]))
+    planned = plan_row(log.fold(gone), None, rules)
+    forced = plan_row(log.fold(gone), None, rules, PlanOptions(force=True))
 
-    assert "secret" not in _targets(_step(planned))
-    assert "secret" in planned.notes[0]
+    assert [(conflict.kind, conflict.column) for conflict in planned.conflicts] == [(ConflictKind.LOSSY, "secret")]
+    assert "secret" not in _targets(_step(forced))
+    assert "secret" in forced.notes[0]
 
 
 def test_generated_columns_are_left_out() -> None:
