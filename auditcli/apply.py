@@ -13,7 +13,8 @@ from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.ways import NetWriting, SingleWriting
 from auditcli.applying.writing import Writing
 from auditcli.capture.context import current_context
-from auditcli.capture.recorder import Recorder, Scene, quiet
+from auditcli.capture.recorder import Recorder
+from auditcli.capture.scene import Scene, quiet
 from auditcli.capture.scenes import Scenes
 from auditcli.checks import Surroundings, check_steps
 from auditcli.clock import Clock, utc_now

@@ -14,7 +14,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.selectable import Select
 
-from auditcli.capture.recorder import Values
+from auditcli.capture.scene import Values
 from auditcli.capture.statements import (
     Parameters,
     assigned,

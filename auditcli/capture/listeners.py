@@ -10,17 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Delete, Engine, Insert, Table, TableClause, Update, event
+from sqlalchemy import Connection, Delete, Engine, Insert, TableClause, Update, event
 from sqlalchemy.engine import CursorResult
-from sqlalchemy.orm import Mapper, Session, SessionTransaction, UOWTransaction
-from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm import Session, SessionTransaction, UOWTransaction
 from sqlalchemy.sql.elements import RollbackToSavepointClause
 
 from auditcli.capture.context import untracked_reason
-from auditcli.capture.recorder import Recorder, Scene, Values, is_quiet, quiet
+from auditcli.capture.readahead import flushed_rows, read_ahead
+from auditcli.capture.recorder import Recorder
+from auditcli.capture.scene import Scene, is_quiet, quiet
 from auditcli.capture.scenes import Scenes
 from auditcli.capture.sqltext import defines, rolls_back, written_tables
-from auditcli.capture.statements import Dml, Parameters, SchemaMap, columns_named, raw_values, table_name, target
+from auditcli.capture.statements import Dml, Parameters, SchemaMap, table_name, target
 from auditcli.capture.targets import open_savepoints, session_target, sync_engine
 from auditcli.capture.touching import Touch, touch_rows
 from auditcli.capture.writing import Flush, Writing
@@ -272,7 +273,7 @@ class Tracker:
         session.info[_SESSION_KEY] = bracket
         if not self._is_attached or untracked_reason() is not None:
             return
-        for mapper, identities in sorted(_flushed_rows(session).items(), key=lambda item: str(item[0])):
+        for mapper, identities in sorted(flushed_rows(session).items(), key=lambda item: str(item[0])):
             connection = session.connection(bind_arguments={"mapper": mapper})
             tracker = _engine_tracker(connection.engine) or self
             with quiet(connection):
@@ -281,7 +282,7 @@ class Tracker:
                     continue
                 if id(writing) not in bracket:
                     bracket[id(writing)] = writing, writing.begin_flush(session)
-                _read_ahead(bracket[id(writing)][1], writing.recorder, mapper, identities)
+                read_ahead(bracket[id(writing)][1], writing.recorder, mapper, identities)
 
     def _after_flush(self, session: Session, flush_context: UOWTransaction) -> None:
         for writing, _ in session.info.pop(_SESSION_KEY, {}).values():
@@ -415,50 +416,3 @@ def _was_looked_at(context: Any) -> bool:
         return False
     writes_more = any(isinstance(cte.element, Insert | Update | Delete) for cte in compiled.ctes or ())
     return context.invoked_statement is not None and not writes_more
-
-
-def _flushed_rows(session: Session) -> dict[Mapper[Any], list[Values]]:
-    """The identities of the rows that a flush will write, by mapper; new rows have none yet."""
-    new, dirty, deleted = session.new, session.dirty, session.deleted
-    if not (new or deleted or any(map(session.is_modified, dirty))):
-        return {}
-    found: dict[Mapper[Any], list[Values]] = {}
-    for instances in (new, dirty, deleted):
-        for instance in instances:
-            state = instance_state(instance)
-            identities = found.setdefault(state.mapper, [])
-            if state.identity is not None:
-                identities.append(state.identity)
-    return found
-
-
-def _read_ahead(flush: Flush, recorder: Recorder, mapper: Mapper[Any], identities: Sequence[Values]) -> None:
-    """Read the rows that a flush is about to write, once a table instead of once a statement."""
-    scene, connection = recorder.scene, recorder.connection
-    if not identities:
-        return
-    schema_map = connection.get_execution_options().get("schema_translate_map")
-    for table in (table for table in mapper.tables if isinstance(table, Table)):
-        name = table_name(table, schema_map, connection.dialect.default_schema_name)
-        if name not in scene.shapes.tables or not scene.records(name):
-            continue
-        columns = columns_named(table, scene.shape(name).primary_key)
-        if columns and (places := _identity_places(mapper, columns)) is not None:
-            keys = [tuple([identity[place] for place in places]) for identity in identities]
-            flush.unit.read(name, _in_order(raw_values(connection, columns, keys)))
-
-
-def _in_order(keys: list[Values]) -> list[Values]:
-    """The keys sorted, since a session's sets have another order each time."""
-    try:
-        return sorted(keys)
-    except TypeError:
-        return sorted(keys, key=repr)
-
-
-def _identity_places(mapper: Mapper[Any], columns: Sequence[Any]) -> list[int] | None:
-    """Where the values of a table's key stand in the mapper's identity; None where that isn't plain."""
-    identity = list(mapper.primary_key)
-    if all(column in identity for column in columns):
-        return [identity.index(column) for column in columns]
-    return [0] if len(identity) == len(columns) == 1 else None

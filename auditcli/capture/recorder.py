@@ -12,9 +12,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,66 +21,18 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli import codec
 from auditcli.capture.context import Context, current_context
+from auditcli.capture.scene import Scene, Values
 from auditcli.capture.steps import Step, in_possible_order, with_replaced_rows
 from auditcli.clock import Clock
-from auditcli.dialects import Dialect
 from auditcli.errors import CaptureError, UnrecordableWrite
-from auditcli.log.settings import Tracking
-from auditcli.log.tables import LogTables
 from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
 from auditcli.model import EventType, Source, TableName
-from auditcli.shape import CHANGES_CHILD, DatabaseShape, ForeignKeyShape, TableShape
-
-Values: TypeAlias = tuple[Any, ...]
-"""A row's stored values, or some of them, as the driver gives and takes them."""
+from auditcli.shape import CHANGES_CHILD, ForeignKeyShape, TableShape
 
 _Followed: TypeAlias = "dict[tuple[ForeignKeyShape, bool], set[Values]]"
 
-_QUIET = "auditcli_quiet"
 _INSERT, _UPDATE, _DELETE = EventType.INSERT.value, EventType.UPDATE.value, EventType.DELETE.value
 _LISTENER = Source.LISTENER.value
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What is the same for all transactions until the schema or the settings change."""
-
-    tables: LogTables
-    dialect: Dialect
-    shapes: DatabaseShape
-    tracking: Tracking
-    triggered: frozenset[TableName] = frozenset()
-
-    @cached_property
-    def _recorded(self) -> Mapping[TableName, TableShape]:
-        left_out = self.tables.table_names | self.triggered
-        return {
-            table: self.tracking.recorded(shape)
-            for table, shape in self.shapes.tables.items()
-            if table not in left_out and self.tracking.covers(table)
-        }
-
-    def tracked_shapes(self) -> list[TableShape]:
-        """The whole shapes of all tables whose changes belong into the log, whoever records them."""
-        return [
-            shape
-            for table, shape in self.shapes.tables.items()
-            if table not in self.tables.table_names and self.tracking.covers(table)
-        ]
-
-    def records(self, table: TableName) -> bool:
-        """Whether changes of this table are recorded here, not by a trigger and not left out."""
-        return table in self._recorded
-
-    def shape(self, table: TableName) -> TableShape:
-        """The table without its excluded columns."""
-        return self._recorded.get(table) or self.shapes.tables[table]
-
-    def matters(self, table: TableName) -> bool:
-        """Whether a write to this table may lead to a record: of its own rows, or of rows that cascades reach."""
-        return table in self._recorded or any(
-            CHANGES_CHILD & {key.on_delete, key.on_update} for key in self.shapes.references_to.get(table, ())
-        )
 
 
 @dataclass
@@ -102,22 +52,6 @@ class _TouchedRows:
     made: set[Values] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
     removes: bool = False
-
-
-@contextmanager
-def quiet(connection: Connection) -> Iterator[None]:
-    """Inside this block no listener looks at what the connection executes: it is our own."""
-    outer = connection.info.get(_QUIET, False)
-    connection.info[_QUIET] = True
-    try:
-        yield
-    finally:
-        connection.info[_QUIET] = outer
-
-
-def is_quiet(connection: Connection) -> bool:
-    """Whether our own statements run on the connection."""
-    return bool(connection.info.get(_QUIET, False))
 
 
 class Recorder:

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from auditcli.capture.recorder import Scene, quiet
+from auditcli.capture.scene import Scene, quiet
 from auditcli.clock import Clock
 from auditcli.dialects import Dialect, dialect_named
 from auditcli.errors import CaptureError, LogError, UsageError

@@ -25,7 +25,7 @@ from sqlalchemy.sql.elements import (
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import Select
 
-from auditcli.capture.recorder import Values
+from auditcli.capture.scene import Values
 from auditcli.dialects import Dialect
 from auditcli.errors import UnrecordableWrite
 from auditcli.model import TableName

@@ -13,7 +13,8 @@ from sqlalchemy.sql.selectable import Select
 
 from auditcli.capture import inserts, statements
 from auditcli.capture.inserts import OnConflict, PreparedInsert
-from auditcli.capture.recorder import Recorder, Unit, Values
+from auditcli.capture.recorder import Recorder, Unit
+from auditcli.capture.scene import Values
 from auditcli.capture.statements import Dml, Parameters, SchemaMap
 from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.model import TableName

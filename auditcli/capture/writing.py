@@ -11,7 +11,8 @@ from weakref import ref
 from sqlalchemy.engine import RootTransaction
 from sqlalchemy.orm import Session
 
-from auditcli.capture.recorder import Recorder, Unit, quiet
+from auditcli.capture.recorder import Recorder, Unit
+from auditcli.capture.scene import quiet
 from auditcli.capture.targets import open_savepoints
 from auditcli.capture.touching import Touch
 from auditcli.errors import CaptureError

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 import auditcli
 from auditcli.apply import Outcome, apply_plan
-from auditcli.capture.recorder import quiet
+from auditcli.capture.scene import quiet
 from auditcli.log.tables import log_tables
 from auditcli.plan import Conflict, Plan, PlanOptions
 from auditcli.undo import plan_redo, plan_undo
