@@ -13,6 +13,7 @@ from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.ways import NetWriting, SingleWriting
 from auditcli.applying.writing import Writing
 from auditcli.capture.context import current_context
+from auditcli.capture.handover import take_back
 from auditcli.capture.recorder import Recorder
 from auditcli.capture.scene import Scene, quiet
 from auditcli.capture.scenes import Scenes
@@ -162,6 +163,7 @@ class _Applying:
         self._check_surroundings()
         writing = self._write(live)
         self._link(writing.recorder)
+        take_back(self._connection, self._scene.dialect)
         return Outcome(
             plan=self._plan,
             transaction_id=writing.recorder.transaction_id,
@@ -235,7 +237,9 @@ class _Applying:
         writer.write_undo(self._connection, recorder.transaction_id, self._plan.kind, self._plan.undone_ids)
 
     def _new_recorder(self) -> Recorder:
-        return Recorder(self._connection, self._scene, self._clock)
+        recorder = Recorder(self._connection, self._scene, self._clock)
+        recorder.hand_over()
+        return recorder
 
     def _execute(self, sql: str) -> None:
         self._connection.exec_driver_sql(sql)

@@ -53,6 +53,13 @@ class Tag:
     load: Callable[[Any], Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Stands in `after` for the value that `before` has."""
+
+
+REPEATED = Repeated()
+
 _TAGS_BY_TYPE: dict[type, Tag] = {}
 _TAGS_BY_NAME: dict[str, Tag] = {}
 
@@ -67,6 +74,7 @@ for _tag in (
     Tag("hex", bytes, bytes.hex, bytes.fromhex),
     Tag("text", BrokenText, lambda text: text.data.hex(), lambda text: BrokenText(bytes.fromhex(text))),
     Tag("decimal", Decimal, str, Decimal),
+    Tag("same", Repeated, lambda _: True, lambda _: REPEATED),
 ):
     register_tag(_tag)
 
@@ -146,18 +154,9 @@ def load_images(before: str | None, after: str | None) -> tuple[Image | None, Im
     return old, new
 
 
-def without_repeats(before: Image, after: Image) -> Image:
-    """`after` with every long value that `before` has as well written as `$same`."""
-    return {
-        column: SAME
-        if value is not None
-        and column in before
-        and isinstance(value, str | dict | list)
-        and same(before[column], value)
-        and len(dump(value)) > SAME_OVER
-        else value
-        for column, value in after.items()
-    }
+def is_repeated(before: JsonValue, after: JsonValue) -> bool:
+    """Whether an UPDATE left a value alone that is too long to be written twice; `REPEATED` stands for it then."""
+    return isinstance(after, str | dict | list) and same(before, after) and len(dump(after)) > SAME_OVER
 
 
 def row_id(values: Sequence[JsonValue]) -> str:

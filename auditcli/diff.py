@@ -6,7 +6,6 @@ records stand between the selected ones, the row is folded cell by cell, so that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from auditcli.changeset import threads
 from auditcli.log.prefilter import asks_for_tables_only
 from auditcli.log.query import Condition, Criteria, read_pages, unindexed, window_conditions
 from auditcli.log.reader import ALL, Header, LogReader, Window
-from auditcli.model import Change, EventType, Image, Source, TableName
+from auditcli.model import Change, EventType, Source, TableName
 from auditcli.netchange import NetChange, TableStat, actors_in_order, diff_stat, net_of_story
 from auditcli.selection import Selection
 from auditcli.shape import TableShape
@@ -80,6 +79,7 @@ class _WholeTable:
         self._window = window
         self._log = reader.tables.changelog.c
         self._shape = reader.table_shape(table)
+        self._read_images = reader.images_of(table)
         self._conditions = (*reader.in_table(table), *window_conditions(reader.connection, reader.tables, window))
         self._moves = _moves(reader, self._conditions)
 
@@ -107,7 +107,7 @@ class _WholeTable:
         """What `changeset.net` makes of the run's records, from the two that matter."""
         if run.before_text == run.after_text:
             return None
-        before, after = _image(run.before_text), _image(run.after_text)
+        (before, _), (_, after) = self._read_images(run.before_text, None), self._read_images(None, run.after_text)
         if run.after_text is not None and '"$same"' in run.after_text:
             after = self._reader.change(run.last_id).after
         if codec.same_image(before, after):
@@ -182,10 +182,6 @@ class _WholeTable:
             for row_id, actor in self._reader.execute(statement).all():
                 found[row_id].add(actor)
         return {row_id: actors_in_order(actors) for row_id, actors in found.items()}
-
-
-def _image(text: str | None) -> Image | None:
-    return None if text is None else json.loads(text)
 
 
 def _moves(reader: LogReader, conditions: Iterable[Condition]) -> list[tuple[str, str]]:

@@ -51,7 +51,7 @@ class RowReader:
         size = max(1, self.dialect.most_marks // max(1, len(columns)))
         found = list(distinct.values())
         for start in range(0, len(found), size):
-            condition = self._one_of(columns, found[start : start + size])
+            condition = self._one_of(shape, columns, found[start : start + size])
             yield from self.matching(shape, condition)
 
     def at_keys(self, shape: TableShape, keys: Iterable[Image]) -> dict[Word, LiveRow]:
@@ -70,7 +70,7 @@ class RowReader:
         found: dict[str, list[LiveRow]] = {}
         for start in range(0, len(listed), _IMAGES_A_QUERY):
             part = listed[start : start + _IMAGES_A_QUERY]
-            for row in self.matching(shape, _any_of([guards(self.dialect, image) for image in part])):
+            for row in self.matching(shape, _any_of([guards(self.dialect, shape, image) for image in part])):
                 for image in part:
                     if all(codec.same(row.image[column], value) for column, value in image.items()):
                         found.setdefault(image_word(image), []).append(row)
@@ -100,8 +100,7 @@ class RowReader:
         """The rows that meet a condition."""
         width = len(shape.locator)
         return [
-            LiveRow(row[:width], row[width:], _image(shape.column_names, row[width:]))
-            for row in self._select(shape, condition)
+            LiveRow(row[:width], row[width:], self._image(shape, row[width:])) for row in self._select(shape, condition)
         ]
 
     def _select(self, shape: TableShape, condition: Fragment) -> list[tuple[Any, ...]]:
@@ -117,8 +116,13 @@ class RowReader:
     def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self.connection.exec_driver_sql(sql, values).fetchall()]
 
-    def _one_of(self, columns: Sequence[str], wanted: Sequence[KeyValues]) -> Fragment:
-        rows = [[self.dialect.bind(value) for value in values] for values in wanted]
+    def _image(self, shape: TableShape, values: Sequence[Any]) -> Image:
+        read = self.dialect.image_value
+        return {column.name: read(column, value) for column, value in zip(shape.columns, values, strict=True)}
+
+    def _one_of(self, shape: TableShape, columns: Sequence[str], wanted: Sequence[KeyValues]) -> Fragment:
+        shapes = [shape.known_column(column) for column in columns]
+        rows = [[self.dialect.bind(*pair) for pair in zip(values, shapes, strict=True)] for values in wanted]
         marks = tuple(chain.from_iterable(bound.values for row in rows for bound in row))
         names = [self.dialect.quote(column) for column in columns]
         if len(names) == 1:
@@ -127,9 +131,13 @@ class RowReader:
         return Fragment(f"({', '.join(names)}) IN (VALUES {listed})", marks)
 
 
-def guards(dialect: Dialect, expected: Mapping[str, Value]) -> Fragment:
+def guards(dialect: Dialect, shape: TableShape, expected: Mapping[str, Value]) -> Fragment:
     """A condition: each column has exactly this value."""
-    parts = [dialect.guard(column, value) for column, value in expected.items() if not isinstance(value, Absent)]
+    parts = [
+        dialect.guard(shape.known_column(column), value)
+        for column, value in expected.items()
+        if not isinstance(value, Absent)
+    ]
     sql = " AND ".join(part.sql for part in parts) or "1 = 1"
     return Fragment(sql, tuple(chain.from_iterable(part.values for part in parts)))
 
@@ -149,10 +157,6 @@ def key_word(image: Image, columns: Sequence[str]) -> Word:
 def image_word(image: Image) -> str:
     """A word for all of a row's values, whatever the order of its columns."""
     return codec.dump({column: image[column] for column in sorted(image)})
-
-
-def _image(columns: Sequence[str], values: Sequence[Any]) -> Image:
-    return {column: codec.encode(value) for column, value in zip(columns, values, strict=True)}
 
 
 def _any_of(conditions: Sequence[Fragment]) -> Fragment:

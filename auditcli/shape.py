@@ -75,6 +75,10 @@ class TableShape:
         """The column of that name, if there is one."""
         return next((column for column in self.columns if column.name == name), None)
 
+    def known_column(self, name: str) -> ColumnShape:
+        """The column of that name; one that is not there any more has no type."""
+        return self.column(name) or ColumnShape(name, "")
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes an equal shape."""
         return asdict(self)

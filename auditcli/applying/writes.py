@@ -30,7 +30,7 @@ def step_sql(
     where = _where(dialect, shape, step, locator)
     if step.kind is StepKind.DELETE:
         return Fragment(f"DELETE FROM {dialect.table_sql(shape.table)} WHERE {where.sql}", where.values)
-    assigned = _listed([*_targets(step).items(), *also_set.items()], dialect)
+    assigned = _listed([*_targets(step).items(), *also_set.items()], dialect, shape)
     sql = f"{dialect.update_words(shape)} {dialect.table_sql(shape.table)} SET {assigned.sql} WHERE {where.sql}"
     return Fragment(sql, assigned.values + where.values)
 
@@ -38,7 +38,7 @@ def step_sql(
 def _insert(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
     targets = _targets(step)
     columns = ", ".join(map(dialect.quote, targets))
-    bound = [dialect.bind(value) for value in targets.values()]
+    bound = [dialect.bind(value, shape.known_column(column)) for column, value in targets.items()]
     sql = (
         f"{dialect.insert_words(shape)} {dialect.table_sql(shape.table)} ({columns}) "
         f"VALUES ({', '.join(part.sql for part in bound)})"
@@ -48,13 +48,13 @@ def _insert(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
 
 def _where(dialect: Dialect, shape: TableShape, step: Step, locator: tuple[Any, ...] | None) -> Fragment:
     expected = {cell.column: cell.expected for cell in step.cells}
-    guarded = guards(dialect, {**step.key, **expected})
+    guarded = guards(dialect, shape, {**step.key, **expected})
     if not shape.primary_key:
         # The very row that is recorded: another one of equals would go unseen.
         here = dialect.in_list(dialect.locator_sql(shape), 1) if locator is not None else "1 = 0"
         return Fragment(f"{here} AND {guarded.sql}", (locator or ()) + guarded.values)
     # The plain comparison is what an index serves; the guard is what makes it exact.
-    plain = _listed(list(step.key.items()), dialect, " AND ")
+    plain = _listed(list(step.key.items()), dialect, shape, " AND ")
     return Fragment(f"{plain.sql} AND {guarded.sql}", plain.values + guarded.values)
 
 
@@ -62,7 +62,7 @@ def _targets(step: Step) -> Image:
     return {cell.column: cell.target for cell in step.cells if not isinstance(cell.target, Absent)}
 
 
-def _listed(pairs: list[tuple[str, JsonValue]], dialect: Dialect, separator: str = ", ") -> Fragment:
-    bound = [(dialect.quote(column), dialect.bind(value)) for column, value in pairs]
+def _listed(pairs: list[tuple[str, JsonValue]], dialect: Dialect, shape: TableShape, separator: str = ", ") -> Fragment:
+    bound = [(dialect.quote(column), dialect.bind(value, shape.known_column(column))) for column, value in pairs]
     sql = separator.join(f"{name} = {part.sql}" for name, part in bound)
     return Fragment(sql, tuple(chain.from_iterable(part.values for _, part in bound)))

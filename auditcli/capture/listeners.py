@@ -16,11 +16,12 @@ from sqlalchemy.orm import Session, SessionTransaction, UOWTransaction
 from sqlalchemy.sql.elements import RollbackToSavepointClause
 
 from auditcli.capture.context import untracked_reason
+from auditcli.capture.handover import take_back, take_back_after_failure
 from auditcli.capture.readahead import flushed_rows, read_ahead
 from auditcli.capture.recorder import Recorder
 from auditcli.capture.scene import Scene, is_quiet, quiet
 from auditcli.capture.scenes import Scenes
-from auditcli.capture.sqltext import defines, rolls_back, written_tables
+from auditcli.capture.sqltext import defines, rolls_back, runs_code, written_tables
 from auditcli.capture.statements import Dml, Parameters, SchemaMap, table_name, target
 from auditcli.capture.targets import open_savepoints, session_target, sync_engine
 from auditcli.capture.touching import Touch, touch_rows
@@ -156,6 +157,7 @@ class Tracker:
             return None
         table = self._recorded_target(writing, statement, schema_map)
         if table is None:
+            writing.recorder.hand_over()
             return None
         touch = touch_rows(writing.recorder, writing.unit, table, statement, parameters, schema_map)
         writing.begin(touch)
@@ -199,16 +201,17 @@ class Tracker:
             # In plain text it may take anything along; what comes next is recorded as a transaction of its own.
             self._rollback(connection)
         names = written_tables(sql)
-        if names:
+        if names or runs_code(sql, functions=self._scenes.dialect(connection).functions_may_write):
             with quiet(connection):
-                self._refuse_text(connection, names)
+                self._look_at_text(connection, names)
 
-    def _refuse_text(self, connection: Connection, names: frozenset[str]) -> None:
+    def _look_at_text(self, connection: Connection, names: frozenset[str]) -> None:
         """Plain SQL that writes to recorded tables: a gap inside `untracked()`, else an error."""
         writing = self._writing(connection)
         if writing is None:
             return
         scene = self._scene(writing)
+        writing.recorder.hand_over()
         written = [table for table in scene.shapes.tables if table.name.lower() in names and scene.matters(table)]
         reason = untracked_reason()
         if written and reason is None:
@@ -256,6 +259,8 @@ class Tracker:
         try:
             if writing is not None:
                 writing.check_complete()
+                with quiet(connection):
+                    take_back(connection, self._scenes.dialect(connection))
         except BaseException:
             # SQLAlchemy takes a transaction whose commit failed for ended, and would not roll it back.
             connection.connection.rollback()
@@ -266,6 +271,7 @@ class Tracker:
 
     def _rollback(self, connection: Connection) -> None:
         connection.__dict__.pop(_KEY, None)
+        take_back_after_failure(connection, self._scenes.dialect(connection))
         self._scenes.forget_uncommitted(connection)
 
     def _before_flush(self, session: Session, flush_context: UOWTransaction, instances: Any) -> None:

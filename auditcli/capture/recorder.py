@@ -7,13 +7,9 @@ of what the statements do to them; defaults, rounding, cascades of the database 
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, func, select
@@ -21,9 +17,12 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli import codec
 from auditcli.capture.context import Context, current_context
+from auditcli.capture.handover import Handover
+from auditcli.capture.origin import application, client
 from auditcli.capture.scene import Scene, Values
 from auditcli.capture.steps import Step, in_possible_order, with_replaced_rows
 from auditcli.clock import Clock
+from auditcli.dialects import Dialect
 from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
 from auditcli.model import EventType, Source, TableName
@@ -61,8 +60,9 @@ class Recorder:
         self.connection = connection
         self.scene = scene
         self.clock = clock
-        self.transaction_id = str(uuid.uuid4())
+        self.transaction_id = _adopted_transaction(connection, scene) or str(uuid.uuid4())
         self.scene_is_stale = False
+        self._handover = Handover(connection, self.transaction_id)
         self._writer = LogWriter(scene.tables)
         self._header: Context | None = None
         self._savepoints: list[tuple[str, Context | None, frozenset[TableName]]] = []
@@ -71,6 +71,10 @@ class Recorder:
     def unit(self) -> Unit:
         """A new unit of work."""
         return Unit(self)
+
+    def hand_over(self) -> None:
+        """Tell capture triggers, where there are any, who writes now and why."""
+        self._handover.send(self.scene, current_context())
 
     def write_gap(self, gap_tables: Iterable[TableName], reason: str) -> None:
         """Record, once a transaction and table, that changes are let through unrecorded."""
@@ -98,6 +102,7 @@ class Recorder:
             entered, header, gaps = self._savepoints.pop()
             if rolled_back:
                 self._header, self._gaps = header, set(gaps)
+                self._handover.forget()
             if entered == name:
                 break
 
@@ -111,7 +116,8 @@ class Recorder:
         """Say who and why once a transaction, and again when the context came to say more."""
         known = self._header
         if known is None:
-            self._writer.write_header(self.connection, self._new_header(context))
+            header = self._new_header(context)
+            self._writer.write_header(self.connection, header, unless_there=bool(self.scene.triggered))
             self._header = context
         elif (context.reason, context.more) != (known.reason, known.more):
             merged = context.inside(known)
@@ -145,12 +151,12 @@ class Recorder:
     def _select(self, shape: TableShape, condition: str, marks: Sequence[Any]) -> list[Values]:
         dialect = self.scene.dialect
         try:
-            return self._fetch(dialect.rows_sql(shape, condition), marks)
+            return self._fetch(dialect.rows_sql(shape, condition, locking=True), marks)
         except DBAPIError as error:
             if not dialect.is_broken_text(error):
                 raise
         width = len(shape.locator)
-        rows = self._fetch(dialect.rows_sql(shape, condition, as_bytes=True), marks)
+        rows = self._fetch(dialect.rows_sql(shape, condition, as_bytes=True, locking=True), marks)
         return [(*row[:width], *dialect.values_from_bytes(row[width:])) for row in rows]
 
     def _fetch(self, sql: str, marks: Sequence[Any]) -> list[Values]:
@@ -159,7 +165,7 @@ class Recorder:
 
     def _new_header(self, context: Context) -> TransactionHeader:
         return TransactionHeader(
-            self.transaction_id, self.clock(), context.reason, context.more, None, _client(), _application()
+            self.transaction_id, self.clock(), context.reason, context.more, None, client(), application()
         )
 
 
@@ -312,7 +318,7 @@ class Unit:
         if touched.changed & set(touched.shape.primary_key) or touched.moved:
             steps = in_possible_order(touched.shape, steps)
         write_image = self._scene.dialect.image_writer(touched.shape)
-        records = (_record(touched.shape, write_image, old, new) for old, new in steps)
+        records = (_record(self._scene.dialect, touched.shape, write_image, old, new) for old, new in steps)
         return [record for record in records if record is not None]
 
     def _rows_after(self, touched: _TouchedRows) -> dict[Values, Values]:
@@ -332,6 +338,12 @@ class Unit:
             )
 
 
+def _adopted_transaction(connection: Connection, scene: Scene) -> str | None:
+    """The id that a trigger gave the running transaction before anybody told it one."""
+    sql = scene.dialect.adopted_transaction_sql() if scene.triggered else None
+    return connection.exec_driver_sql(sql).scalar() if sql else None
+
+
 def _is_another(touched: _TouchedRows, old: Values, new: Values | None) -> bool:
     """Whether a new row stands at the place of one that is gone, not the same row with other values."""
     shape = touched.shape
@@ -343,44 +355,44 @@ def _is_another(touched: _TouchedRows, old: Values, new: Values | None) -> bool:
 
 
 def _record(
-    shape: TableShape, write_image: Callable[[Values], str], old: Values | None, new: Values | None
+    dialect: Dialect,
+    shape: TableShape,
+    write_image: Callable[[Values], str],
+    old: Values | None,
+    new: Values | None,
 ) -> Record | None:
     """The record of one row's step; None where nothing changed."""
     before = None if old is None else write_image(old)
     after = None if new is None else write_image(new)
     if before == after:
         return None
-    row_id, old_row_id = _row_id(shape, new), _row_id(shape, old)
+    row_id, old_row_id = _row_id(dialect, shape, new), _row_id(dialect, shape, old)
     event = _UPDATE
     if new is None:
         row_id, old_row_id, event = old_row_id, None, _DELETE
     elif old is None:
         event = _INSERT
     elif after is not None and len(after) > codec.SAME_OVER:
-        after = _shortened(shape, old, new)
+        after = write_image(_without_repeats(dialect, shape, old, new))
     moved = None if old_row_id == row_id else old_row_id
     table = shape.table
     return table.schema, table.name, row_id, moved, event, before, after, _LISTENER
 
 
-def _row_id(shape: TableShape, values: Values | None) -> str | None:
+def _row_id(dialect: Dialect, shape: TableShape, values: Values | None) -> str | None:
     if values is None or not shape.primary_key:
         return None
     key = [values[place] for place in shape.key_places]
-    return str(key[0]) if len(key) == 1 and type(key[0]) is int else codec.row_id([codec.encode(part) for part in key])
+    if len(key) == 1 and type(key[0]) is int:
+        return str(key[0])
+    columns = [shape.columns[place] for place in shape.key_places]
+    return codec.row_id([dialect.image_value(column, part) for column, part in zip(columns, key, strict=True)])
 
 
-def _shortened(shape: TableShape, old: Values, new: Values) -> str:
-    before, after = (
-        {column: codec.encode(value) for column, value in zip(shape.column_names, values, strict=True)}
-        for values in (old, new)
+def _without_repeats(dialect: Dialect, shape: TableShape, old: Values, new: Values) -> Values:
+    """The new values, those that are long and stayed replaced by what says so."""
+    read = dialect.image_value
+    return tuple(
+        codec.REPEATED if codec.is_repeated(read(column, before), read(column, after)) else after
+        for column, before, after in zip(shape.columns, old, new, strict=True)
     )
-    return codec.dump(codec.without_repeats(before, after))
-
-
-def _client() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _application() -> str | None:
-    return Path(sys.argv[0]).name or None if sys.argv else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +49,11 @@ class Scene:
             if table not in self.tables.table_names and self.tracking.covers(table)
         ]
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether there is any table whose changes are recorded here."""
+        return bool(self._recorded)
+
     def records(self, table: TableName) -> bool:
         """Whether changes of this table are recorded here, not by a trigger and not left out."""
         return table in self._recorded
@@ -59,9 +64,22 @@ class Scene:
 
     def matters(self, table: TableName) -> bool:
         """Whether a write to this table may lead to a record: of its own rows, or of rows that cascades reach."""
-        return table in self._recorded or any(
-            CHANGES_CHILD & {key.on_delete, key.on_update} for key in self.shapes.references_to.get(table, ())
-        )
+        return table in self._mattering
+
+    @cached_property
+    def _mattering(self) -> Set[TableName]:
+        found: set[TableName] = set()
+        ahead = list(self._recorded)
+        while ahead:
+            table = ahead.pop()
+            if table not in found:
+                found.add(table)
+                ahead += [
+                    key.referred
+                    for key in self.shapes.tables[table].foreign_keys
+                    if CHANGES_CHILD & {key.on_delete, key.on_update} and key.referred in self.shapes.tables
+                ]
+        return found
 
 
 @contextmanager

@@ -67,18 +67,20 @@ class Scenes:
     def enter(self, connection: Connection) -> Scene:
         """Take the write lock and return what the transaction has to know.
 
-        Raises LogError where there is no log, and CaptureError in AUTOCOMMIT.
+        Raises LogError where there is no log, and CaptureError in AUTOCOMMIT unless triggers record everything.
         """
         dialect = self.dialect(connection)
         lock = dialect.lock_sql(self._tables.changelog_name)
         if lock is not None:
             self._lock_log(connection, lock)
-        if not self.driver_in_transaction(connection):
+        scene = self.refresh(connection)
+        # Asked after the first statement, with which some drivers begin the transaction.
+        if not self.driver_in_transaction(connection) and scene.is_recording:
             raise CaptureError(
                 "this engine is in AUTOCOMMIT: a change and its record could not be one transaction",
                 hint="write through a transaction, or install capture triggers",
             )
-        return self.refresh(connection)
+        return scene
 
     def refresh(self, connection: Connection) -> Scene:
         """The scene as it is now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 _TOKEN = re.compile(
     r"""
@@ -21,6 +22,21 @@ _DATA_VERBS = frozenset(
     {"INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "MERGE", "TRUNCATE", "COPY", "LOAD", "SELECT"}
 )
 _DEFINING_VERBS = frozenset({"CREATE", "ALTER", "DROP", "RENAME"})
+_RUNNING_VERBS = frozenset({"CALL", "DO", "EXECUTE", "EXEC", "LOAD", "COPY"})
+_READING_VERBS = frozenset({"SELECT", "WITH", "VALUES", "TABLE"})
+_HARMLESS = frozenset(
+    {
+        *("SELECT", "FROM", "WHERE", "AND", "OR", "NOT", "IN", "ANY", "ALL", "SOME", "EXISTS", "AS", "ON", "USING"),
+        *("CASE", "WHEN", "THEN", "ELSE", "BETWEEN", "LIKE", "ILIKE", "IS", "BY", "HAVING", "VALUES", "UNION", "WITH"),
+        *("DISTINCT", "OVER", "PARTITION", "FILTER", "JOIN", "LATERAL", "INTERSECT", "EXCEPT", "LIMIT", "OFFSET"),
+        *("VARCHAR", "CHAR", "NUMERIC", "DECIMAL", "TIMESTAMP", "TIME", "INTERVAL", "BIT", "ARRAY", "ROW"),
+        *("COUNT", "SUM", "MIN", "MAX", "AVG", "ROW_NUMBER", "RANK", "CAST", "COALESCE", "NULLIF", "GREATEST", "LEAST"),
+        *("LOWER", "UPPER", "LENGTH", "SUBSTR", "SUBSTRING", "TRIM", "ROUND", "ABS", "CONCAT", "NOW", "EXTRACT"),
+        *("DATE_TRUNC", "TO_CHAR", "VERSION", "CURRENT_SCHEMA", "CURRENT_DATABASE", "DATABASE", "CURRENT_SETTING"),
+    }
+)
+"""Words before a bracket in a SELECT that call nothing that writes."""
+
 _CONFLICT_WORDS = frozenset({"ROLLBACK", "ABORT", "REPLACE", "FAIL", "IGNORE"})
 _FILLERS = frozenset({"INTO", "FROM", "TABLE", "ONLY", "LOW_PRIORITY", "DELAYED", "QUICK", "IGNORE", "HIGH_PRIORITY"})
 
@@ -36,6 +52,22 @@ def written_tables(sql: str) -> frozenset[str]:
     words = list(_words(sql))
     names = (_target(words, position) for position in range(len(words)))
     return frozenset(name.lower() for name in names if name is not None)
+
+
+@lru_cache(maxsize=2048)
+def runs_code(sql: str, *, functions: bool) -> bool:
+    """Whether a statement runs what is stored in the database and may write anything.
+
+    With `functions` that may be a SELECT which calls one that is not known to be harmless.
+    """
+    words = list(_words(sql))
+    verb = next((word.upper() for word in words if word != ";"), "")
+    if verb in _RUNNING_VERBS:
+        return True
+    if not functions or verb not in _READING_VERBS:
+        return False
+    called = {name.upper() for name, sign in pairwise(words) if sign == "("}
+    return any(name.isidentifier() and name not in _HARMLESS for name in called)
 
 
 @lru_cache(maxsize=2048)

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from auditcli import codec
-from auditcli.model import JsonValue, TableName
-from auditcli.shape import ForeignKeyShape, TableShape
+from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.model import Image, JsonValue, TableName
+from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
+
+Images = tuple[Image | None, Image | None]
+"""A record's `before` and `after`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,21 @@ class Dialect(ABC):
 
     lock_timeout_sql: ClassVar[str | None] = None
     """Reads how many milliseconds the connection waits for a lock; `set_lock_timeout_sql` sets it."""
+
+    functions_may_write: ClassVar[bool] = False
+    """Whether a SELECT may call a function that changes rows."""
+
+    context_outlives_transactions: ClassVar[bool] = False
+    """Whether the context that triggers are handed belongs to the session, so that a rollback does not take it back."""
+
+    images_need_types: ClassVar[bool] = False
+    """Whether images are read by the types of their columns."""
+
+    row_lock_sql: ClassVar[str] = ""
+    """Ends a query whose rows are to be locked, where rows are locked one by one."""
+
+    value_settings_sql: ClassVar[str | None] = None
+    """Makes the transaction read values as capture writes them, where settings of the session have a say."""
 
     foreign_key_check_sql: ClassVar[str | None] = None
     """Lists rows whose references are broken, as table, row and referred table, where the database can."""
@@ -119,12 +138,16 @@ class Dialect(ABC):
     def is_broken_text(self, error: BaseException) -> bool:
         """Whether a read failed on text that is not valid; it is read `as_bytes` then."""
 
-    @abstractmethod
-    def bind(self, value: JsonValue) -> Fragment:
-        """An expression that is exactly the stored value."""
+    def image_value(self, column: ColumnShape, stored: Any) -> JsonValue:
+        """What an image holds for a value that `value_sql` gave."""
+        return codec.encode(stored)
 
     @abstractmethod
-    def guard(self, column: str, value: JsonValue) -> Fragment:
+    def bind(self, value: JsonValue, column: ColumnShape) -> Fragment:
+        """An expression that is exactly the stored value of the column."""
+
+    @abstractmethod
+    def guard(self, column: ColumnShape, value: JsonValue) -> Fragment:
         """A condition that holds where the column has exactly that stored value, and nowhere else."""
 
     def insert_words(self, shape: TableShape) -> str:
@@ -155,10 +178,35 @@ class Dialect(ABC):
         """A function that gives the image, as text, of stored values in the table's column order."""
         return codec.image_writer(shape.column_names)
 
-    def rows_sql(self, shape: TableShape, condition: str, *, as_bytes: bool = False) -> str:
-        """Reads locator and stored values of the rows that meet a condition."""
+    def image_reader(self, shape: TableShape | None) -> Callable[[str | None, str | None], Images]:
+        """A function that gives a record's images from their texts; `shape` is None for a table nobody remembers."""
+        return codec.load_images
+
+    def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
+        """All that capture by triggers consists of, in the order of creation."""
+        raise NotImplementedError
+
+    def installed_capture_sql(self, log: LogNames) -> str:
+        """Lists the capture objects that are there: kind, schema and name of the table, own name, whether enabled."""
+        raise NotImplementedError
+
+    def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
+        """Hands a context to the triggers that fire in this transaction."""
+        raise NotImplementedError
+
+    def clear_context(self) -> list[Fragment]:
+        """Takes the context back, so that nobody else is accused."""
+        raise NotImplementedError
+
+    def adopted_transaction_sql(self) -> str | None:
+        """Reads the transaction id that a trigger chose before any context was sent, where that can happen."""
+        return None
+
+    def rows_sql(self, shape: TableShape, condition: str, *, as_bytes: bool = False, locking: bool = False) -> str:
+        """Reads locator and stored values of the rows that meet a condition, and may lock them."""
         expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]
-        return f"SELECT {', '.join(expressions)} FROM {self.table_sql(shape.table)} WHERE {condition}"
+        found = f"SELECT {', '.join(expressions)} FROM {self.table_sql(shape.table)} WHERE {condition}"
+        return f"{found} {self.row_lock_sql}".rstrip() if locking else found
 
     def referencing_sql(self, child: TableShape, key: ForeignKeyShape, parent: TableShape, parents: int) -> str:
         """A condition: the row references one of so many rows, given by their locators.

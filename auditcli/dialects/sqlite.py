@@ -112,17 +112,17 @@ WHERE type = 'trigger' AND substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CA
     def is_broken_text(self, error: BaseException) -> bool:
         return "Could not decode to UTF-8" in str(error)
 
-    def bind(self, value: JsonValue) -> Fragment:
+    def bind(self, value: JsonValue, column: ColumnShape) -> Fragment:
         stored = codec.decode(value)
         if isinstance(stored, codec.BrokenText):
             return Fragment("CAST(? AS TEXT)", (stored.data,))
         return Fragment("?", (stored,))
 
-    def guard(self, column: str, value: JsonValue) -> Fragment:
-        name = self.quote(column)
+    def guard(self, column: ColumnShape, value: JsonValue) -> Fragment:
+        name = self.quote(column.name)
         if value is None:
             return Fragment(f"{name} IS NULL")
-        bound = self.bind(value)
+        bound = self.bind(value, column)
         # `=` alone takes 1 for 1.0, and what NOCASE or RTRIM call equal.
         return Fragment(
             f"(typeof({name}) = '{_storage_class(value)}' AND {name} = {bound.sql} COLLATE BINARY)", bound.values

@@ -13,7 +13,7 @@ from auditcli.dialects import Dialect, dialect_named
 from auditcli.errors import LogError, NotFound, UsageError
 from auditcli.log.prefilter import criteria_of
 from auditcli.log.query import ALL, PAGE, Condition, Criteria, Window, read_pages, window_conditions
-from auditcli.log.records import NO_HEADER, Gap, Header, change_of, gap_of, record_columns
+from auditcli.log.records import NO_HEADER, Gap, Header, ImagesOf, change_of, gap_of, record_columns, table_of
 from auditcli.log.row_records import records_of_rows, thread_of
 from auditcli.log.tables import LogTables
 from auditcli.log.transactions import summed_up
@@ -37,6 +37,7 @@ class LogReader:
         self.tables = tables
         self.dialect = dialect or dialect_named(connection.dialect.name)
         self.columns = record_columns(tables)
+        self._images_of: dict[TableName, ImagesOf] = {}
 
     def changes(
         self,
@@ -193,6 +194,14 @@ class LogReader:
         stored = self.scalar(statement)
         return None if stored is None else TableShape.from_json(stored)
 
+    def images_of(self, table: TableName) -> ImagesOf:
+        """A function that reads images of the table."""
+        known = self._images_of.get(table)
+        if known is None:
+            shape = self.table_shape(table) if self.dialect.images_need_types else None
+            known = self._images_of[table] = self.dialect.image_reader(shape)
+        return known
+
     def undo_runs(self, transaction_ids: Iterable[str]) -> Mapping[str, UndoEntry]:
         """What those of the transactions that are an undo or a redo took back."""
         return undo_entries(self, transaction_ids)
@@ -285,7 +294,7 @@ class LogReader:
         """The changes that these records are, with what is known of their transactions."""
         headers = self.headers(row[1] for row in rows if row[1] is not None)
         for row in rows:
-            yield change_of(row, headers.get(row[1], NO_HEADER))
+            yield change_of(row, headers.get(row[1], NO_HEADER), self.images_of(table_of(row[5], row[4])))
 
     def _recorded_tables(self, known: Set[str]) -> set[TableName]:
         """The tables of records whose name is not known, name by name along the index instead of over all records."""

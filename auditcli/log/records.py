@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Row, Text, type_coerce
 
-from auditcli import codec
 from auditcli.errors import LogError
 from auditcli.log.tables import LogTables
-from auditcli.model import Change, EventType, JsonValue, Source, TableName
+from auditcli.model import Change, EventType, Image, JsonValue, Source, TableName
 
 _EVENTS = {event.value: event for event in EventType}
 _SOURCES = {source.value: source for source in Source}
@@ -46,6 +45,9 @@ class Header:
 
 NO_HEADER = Header()
 
+ImagesOf: TypeAlias = "Callable[[str | None, str | None], tuple[Image | None, Image | None]]"
+"""Makes images of the texts in `before` and `after`."""
+
 
 def record_columns(tables: LogTables) -> tuple[ColumnElement[Any], ...]:
     """What is read of a record to make it a change, in the order that `change_of` expects."""
@@ -53,16 +55,16 @@ def record_columns(tables: LogTables) -> tuple[ColumnElement[Any], ...]:
     return (
         *(log.id, log.transaction_id, log.timestamp, log.actor, log.table_schema, log.table_name),
         *(log.row_id, log.old_row_id, log.event_type, log.source),
-        # As text: `codec.load_images` parses both at once, and only of records that are wanted.
+        # As text: the reader of images parses both at once, and only of records that are wanted.
         *(type_coerce(log.before, Text).label("before_text"), type_coerce(log.after, Text).label("after_text")),
     )
 
 
-def change_of(row: Row[*tuple[Any, ...]], header: Header) -> Change:
+def change_of(row: Row[*tuple[Any, ...]], header: Header, read_images: ImagesOf) -> Change:
     """The change that a record is, with what its transaction has to say; raises LogError for a damaged record."""
     (change_id, transaction_id, timestamp, actor, schema, name, row_id, old_row_id, event, source, before, after) = row
     try:
-        old, new = codec.load_images(before, after)
+        old, new = read_images(before, after)
         event_type, written_by = _EVENTS[event], _SOURCES[source]
     except (ValueError, KeyError) as error:
         raise LogError(
@@ -72,7 +74,7 @@ def change_of(row: Row[*tuple[Any, ...]], header: Header) -> Change:
     return Change(
         id=change_id,
         timestamp=timestamp,
-        table=_table(name, schema),
+        table=table_of(name, schema),
         row_id=row_id,
         event_type=event_type,
         before=old,
@@ -101,5 +103,6 @@ def gap_of(row: Row[*tuple[Any, ...]]) -> Gap:
 
 
 @lru_cache(maxsize=1024)
-def _table(name: str, schema: str | None) -> TableName:
+def table_of(name: str, schema: str | None) -> TableName:
+    """The table that a record is about."""
     return TableName(name, schema)

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Dialect, column, insert, table, update
+from sqlalchemy import Connection, Dialect, column, insert, select, table, update
 
 from auditcli.log.tables import LogTables, UtcDateTime
 from auditcli.model import TableName
@@ -60,8 +60,12 @@ class LogWriter:
     def __init__(self, tables: LogTables) -> None:
         self._tables = tables
 
-    def write_header(self, connection: Connection, header: TransactionHeader) -> None:
-        """Say who and why, before the transaction's first record."""
+    def write_header(self, connection: Connection, header: TransactionHeader, *, unless_there: bool = False) -> None:
+        """Say who and why, before the transaction's first record; a trigger may have done so already."""
+        known = self._tables.transaction.c.transaction_id
+        if unless_there and connection.scalar(select(known).where(known == header.transaction_id).limit(1)):
+            self.amend_header(connection, header.transaction_id, header.reason, header.context)
+            return
         values = {
             "transaction_id": header.transaction_id,
             "timestamp": header.timestamp,

@@ -52,6 +52,7 @@ from auditcli import codec
 from auditcli.codec import BrokenText
 from auditcli.dialects import dialect_named
 from auditcli.model import JsonValue
+from auditcli.shape import ColumnShape
 from tests.db.recorded import Store
 
 SQLITE = dialect_named("sqlite")
@@ -307,7 +308,7 @@ def _typeless() -> Iterator[sqlite3.Connection]:
 
 def _stored(connection: sqlite3.Connection, column: str, value: JsonValue) -> JsonValue:
     """Put a value into a column and return what then stands there."""
-    bound = SQLITE.bind(value)
+    bound = SQLITE.bind(value, ColumnShape(column, ""))
     connection.execute("DELETE FROM t")
     connection.execute(f"INSERT INTO t ({column}) VALUES ({bound.sql})", bound.values)
     [(stored,)] = connection.execute(f"SELECT {column} FROM t").fetchall()
@@ -330,8 +331,8 @@ def test_the_guard_of_a_value_matches_it_and_nothing_else(left: object, right: o
     with _typeless() as connection:
         wanted = _stored(connection, column, codec.encode(left))
         stored = _stored(connection, column, codec.encode(right))
-        guard = SQLITE.guard(column, wanted)
-        own = SQLITE.guard(column, stored)
+        guard = SQLITE.guard(ColumnShape(column, ""), wanted)
+        own = SQLITE.guard(ColumnShape(column, ""), stored)
 
         assert _matches(connection, guard) == codec.same(_unsigned(wanted), _unsigned(stored))
         assert _matches(connection, own)
@@ -364,7 +365,7 @@ def test_values_that_sqlite_calls_equal_are_told_apart(left: object, right: obje
         wanted = _stored(connection, column, codec.encode(left))
         stored = _stored(connection, column, codec.encode(right))
 
-        assert _matches(connection, SQLITE.guard(column, wanted)) == codec.same(wanted, stored)
+        assert _matches(connection, SQLITE.guard(ColumnShape(column, ""), wanted)) == codec.same(wanted, stored)
 
 
 def _unsigned(value: JsonValue) -> JsonValue:
@@ -405,6 +406,6 @@ def test_records_of_any_values_hold_what_stands_in_the_table(rows: list[tuple[ob
 
 def _expression(value: object) -> Any:
     """An expression that stores exactly this value, whatever the column's type would make of it."""
-    bound = SQLITE.bind(codec.encode(value))
+    bound = SQLITE.bind(codec.encode(value), ColumnShape("v", ""))
     statement = text(bound.sql.replace("?", ":value"))
     return statement.bindparams(value=bound.values[0]) if bound.values else statement
