@@ -6,6 +6,7 @@ A JSON null, boolean, number or string stands for itself. What JSON can't hold i
     {"$text": "c328"}         text that is not valid UTF-8, as its bytes
     {"$float": "NaN"}         NaN, Infinity and -Infinity
     {"$decimal": "1.10"}      an exact number with its scale
+    {"$masked": true}         a value that is kept out of the log, though its changes are not
     {"$same": true}           in `after` only: the value that `before` has (long values that an UPDATE left alone)
 
 A database's own types are added as further tags with `register_tag`; `VECTORS` are what each encoder has to pass.
@@ -58,7 +59,13 @@ class Repeated:
     """Stands in `after` for the value that `before` has."""
 
 
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Stands for a value that the log must not show."""
+
+
 REPEATED = Repeated()
+MASKED = Masked()
 
 _TAGS_BY_TYPE: dict[type, Tag] = {}
 _TAGS_BY_NAME: dict[str, Tag] = {}
@@ -74,6 +81,7 @@ for _tag in (
     Tag("hex", bytes, bytes.hex, bytes.fromhex),
     Tag("text", BrokenText, lambda text: text.data.hex(), lambda text: BrokenText(bytes.fromhex(text))),
     Tag("decimal", Decimal, str, Decimal),
+    Tag("masked", Masked, lambda _: True, lambda _: MASKED),
     Tag("same", Repeated, lambda _: True, lambda _: REPEATED),
 ):
     register_tag(_tag)

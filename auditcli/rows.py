@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -44,6 +45,19 @@ class RowReader:
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self.connection = connection
         self.dialect = dialect
+
+    def page(
+        self, shape: TableShape, after: tuple[Any, ...] | None, size: int, *, keeping: bool = False
+    ) -> list[LiveRow]:
+        """The next rows in the order of their locators; `keeping` keeps others from changing them meanwhile."""
+        lock = self.dialect.row_share_sql if keeping else ""
+        width = len(shape.locator)
+        page_sql = partial(self.dialect.page_sql, shape, size, after=after is not None, lock=lock)
+        sql, as_bytes = page_sql(as_bytes=False), page_sql(as_bytes=True)
+        return [
+            LiveRow(row[:width], row[width:], self._image(shape, row[width:]))
+            for row in self._read(shape, sql, as_bytes, after or ())
+        ]
 
     def with_values(self, shape: TableShape, columns: Sequence[str], wanted: Iterable[KeyValues]) -> Iterator[LiveRow]:
         """The rows that the database finds by these values of some columns; they may be equal and not the same."""
@@ -104,14 +118,17 @@ class RowReader:
         ]
 
     def _select(self, shape: TableShape, condition: Fragment) -> list[tuple[Any, ...]]:
+        rows_sql = partial(self.dialect.rows_sql, shape, condition.sql)
+        return self._read(shape, rows_sql(as_bytes=False), rows_sql(as_bytes=True), condition.values)
+
+    def _read(self, shape: TableShape, sql: str, as_bytes: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
-            return self._fetch(self.dialect.rows_sql(shape, condition.sql), condition.values)
+            return self._fetch(sql, values)
         except DBAPIError as error:
             if not self.dialect.is_broken_text(error):
                 raise
         width = len(shape.locator)
-        rows = self._fetch(self.dialect.rows_sql(shape, condition.sql, as_bytes=True), condition.values)
-        return [(*row[:width], *self.dialect.values_from_bytes(row[width:])) for row in rows]
+        return [(*row[:width], *self.dialect.values_from_bytes(row[width:])) for row in self._fetch(as_bytes, values)]
 
     def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in self.connection.exec_driver_sql(sql, values).fetchall()]

@@ -55,6 +55,7 @@ def track(
     tables: Sequence[str] | None = None,
     exclude_tables: Sequence[str] | None = None,
     exclude_columns: Mapping[str, Sequence[str]] | None = None,
+    mask_columns: Mapping[str, Sequence[str]] | None = None,
     bookkeeping: Mapping[str, Sequence[str]] | None = None,
     create: bool = False,
     clock: Clock = utc_now,
@@ -64,8 +65,9 @@ def track(
     """Record every row change that is written through `target`, in the same transaction as the change.
 
     `target` is a `sessionmaker`, `async_sessionmaker`, `scoped_session`, session, session class, or an `Engine` or
-    `AsyncEngine`. `tables` and `exclude_tables` are patterns such as `order*`; `exclude_columns` and `bookkeeping` give
-    columns by table. They are kept in the log; what contradicts it is refused with UsageError at the first write.
+    `AsyncEngine`. `tables` and `exclude_tables` are patterns such as `order*`; `exclude_columns`, `mask_columns` and
+    `bookkeeping` give columns by table. They are kept in the log; what contradicts it is refused with UsageError at the
+    first write.
     With `create` the log is created or upgraded at the first connection. `clock` returns aware datetimes.
 
     A write that can't be recorded exactly raises UnrecordableWrite before it runs, and one whose record can't be
@@ -73,7 +75,9 @@ def track(
     """
     if target in _trackers:
         return
-    wanted = _wanted_settings(tables, exclude_tables, exclude_columns, bookkeeping)
+    wanted = _wanted_settings(
+        tables, exclude_tables, exclude_columns=exclude_columns, mask_columns=mask_columns, bookkeeping=bookkeeping
+    )
     tracker = Tracker(Scenes(log_tables(log_table, log_schema), wanted, create=create, clock=clock))
     tracker.attach(target)
     _trackers[target] = tracker
@@ -381,15 +385,14 @@ _trackers: WeakKeyDictionary[Any, Tracker] = WeakKeyDictionary()
 def _wanted_settings(
     tables: Sequence[str] | None,
     exclude_tables: Sequence[str] | None,
-    exclude_columns: Mapping[str, Sequence[str]] | None,
-    bookkeeping: Mapping[str, Sequence[str]] | None,
+    **columns_by_table: Mapping[str, Sequence[str]] | None,
 ) -> dict[str, Any]:
     """Those settings of `Tracking` that the caller gave."""
     given: dict[str, Any] = {
         "tables": None if tables is None else tuple(tables),
         "exclude_tables": None if exclude_tables is None else tuple(exclude_tables),
     }
-    for name, columns in (("exclude_columns", exclude_columns), ("bookkeeping", bookkeeping)):
+    for name, columns in columns_by_table.items():
         given[name] = None if columns is None else {table: tuple(names) for table, names in columns.items()}
     wanted = {name: value for name, value in given.items() if value is not None}
     Tracking(**wanted)

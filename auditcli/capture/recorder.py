@@ -8,30 +8,26 @@ of what the statements do to them; defaults, rounding, cascades of the database 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
-from auditcli import codec
 from auditcli.capture.context import Context, current_context
 from auditcli.capture.handover import Handover
 from auditcli.capture.origin import application, client
+from auditcli.capture.rowrecords import RecordMaker
 from auditcli.capture.scene import Scene, Values
 from auditcli.capture.steps import Step, in_possible_order, with_replaced_rows
 from auditcli.clock import Clock
-from auditcli.dialects import Dialect
 from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
-from auditcli.model import EventType, Source, TableName
+from auditcli.model import TableName
 from auditcli.shape import CHANGES_CHILD, ForeignKeyShape, TableShape
 
 _Followed: TypeAlias = "dict[tuple[ForeignKeyShape, bool], set[Values]]"
-
-_INSERT, _UPDATE, _DELETE = EventType.INSERT.value, EventType.UPDATE.value, EventType.DELETE.value
-_LISTENER = Source.LISTENER.value
 
 
 @dataclass
@@ -317,8 +313,8 @@ class Unit:
             steps = with_replaced_rows(touched.shape, steps)
         if touched.changed & set(touched.shape.primary_key) or touched.moved:
             steps = in_possible_order(touched.shape, steps)
-        write_image = self._scene.dialect.image_writer(touched.shape)
-        records = (_record(self._scene.dialect, touched.shape, write_image, old, new) for old, new in steps)
+        maker = RecordMaker(self._scene.dialect, touched.shape, self._scene.masked(touched.shape.table))
+        records = (maker.step(old, new) for old, new in steps)
         return [record for record in records if record is not None]
 
     def _rows_after(self, touched: _TouchedRows) -> dict[Values, Values]:
@@ -351,48 +347,4 @@ def _is_another(touched: _TouchedRows, old: Values, new: Values | None) -> bool:
     places = [shape.column_names.index(column) for column in columns]
     return new is not None and any(
         old[place] != new[place] and shape.column_names[place] not in touched.changed for place in places
-    )
-
-
-def _record(
-    dialect: Dialect,
-    shape: TableShape,
-    write_image: Callable[[Values], str],
-    old: Values | None,
-    new: Values | None,
-) -> Record | None:
-    """The record of one row's step; None where nothing changed."""
-    before = None if old is None else write_image(old)
-    after = None if new is None else write_image(new)
-    if before == after:
-        return None
-    row_id, old_row_id = _row_id(dialect, shape, new), _row_id(dialect, shape, old)
-    event = _UPDATE
-    if new is None:
-        row_id, old_row_id, event = old_row_id, None, _DELETE
-    elif old is None:
-        event = _INSERT
-    elif after is not None and len(after) > codec.SAME_OVER:
-        after = write_image(_without_repeats(dialect, shape, old, new))
-    moved = None if old_row_id == row_id else old_row_id
-    table = shape.table
-    return table.schema, table.name, row_id, moved, event, before, after, _LISTENER
-
-
-def _row_id(dialect: Dialect, shape: TableShape, values: Values | None) -> str | None:
-    if values is None or not shape.primary_key:
-        return None
-    key = [values[place] for place in shape.key_places]
-    if len(key) == 1 and type(key[0]) is int:
-        return str(key[0])
-    columns = [shape.columns[place] for place in shape.key_places]
-    return codec.row_id([dialect.image_value(column, part) for column, part in zip(columns, key, strict=True)])
-
-
-def _without_repeats(dialect: Dialect, shape: TableShape, old: Values, new: Values) -> Values:
-    """The new values, those that are long and stayed replaced by what says so."""
-    read = dialect.image_value
-    return tuple(
-        codec.REPEATED if codec.is_repeated(read(column, before), read(column, after)) else after
-        for column, before, after in zip(shape.columns, old, new, strict=True)
     )

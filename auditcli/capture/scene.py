@@ -62,6 +62,10 @@ class Scene:
         """The table without its excluded columns."""
         return self._recorded.get(table) or self.shapes.tables[table]
 
+    def masked(self, table: TableName) -> tuple[str, ...]:
+        """The columns of which the log only tells that they changed."""
+        return tuple(self.tracking.mask_columns.get(str(table), ()))
+
     def matters(self, table: TableName) -> bool:
         """Whether a write to this table may lead to a record: of its own rows, or of rows that cascades reach."""
         return table in self._mattering

@@ -72,6 +72,9 @@ class Dialect(ABC):
     row_lock_sql: ClassVar[str] = ""
     """Ends a query whose rows are to be locked, where rows are locked one by one."""
 
+    row_share_sql: ClassVar[str] = ""
+    """Ends a query whose rows are to stay as they are for the time being, where rows are locked one by one."""
+
     value_settings_sql: ClassVar[str | None] = None
     """Makes the transaction read values as capture writes them, where settings of the session have a say."""
 
@@ -207,6 +210,15 @@ class Dialect(ABC):
         expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]
         found = f"SELECT {', '.join(expressions)} FROM {self.table_sql(shape.table)} WHERE {condition}"
         return f"{found} {self.row_lock_sql}".rstrip() if locking else found
+
+    def page_sql(self, shape: TableShape, size: int, *, after: bool, as_bytes: bool = False, lock: str = "") -> str:
+        """Reads so many rows in the order of their locators, from the first one or from `after` a bound one on."""
+        places = self.locator_sql(shape)
+        place = places[0] if len(places) == 1 else f"({', '.join(places)})"
+        marks = self.marks(len(places))
+        condition = f"{place} > {marks if len(places) == 1 else f'({marks})'}" if after else "1 = 1"
+        ordered = f"{self.rows_sql(shape, condition, as_bytes=as_bytes)} ORDER BY {', '.join(places)} LIMIT {size:d}"
+        return f"{ordered} {lock}".rstrip()
 
     def referencing_sql(self, child: TableShape, key: ForeignKeyShape, parent: TableShape, parents: int) -> str:
         """A condition: the row references one of so many rows, given by their locators.
