@@ -145,7 +145,7 @@ class RowReader:
         if len(names) == 1:
             return Fragment(f"{names[0]} IN ({', '.join(row[0].sql for row in rows)})", marks)
         listed = ", ".join(f"({', '.join(bound.sql for bound in row)})" for row in rows)
-        return Fragment(f"({', '.join(names)}) IN (VALUES {listed})", marks)
+        return Fragment(f"({', '.join(names)}) IN ({self.dialect.row_list_word}{listed})", marks)
 
 
 def guards(dialect: Dialect, shape: TableShape, expected: Mapping[str, Value]) -> Fragment:

@@ -38,7 +38,7 @@ class Scene:
         return {
             table: self.tracking.recorded(shape)
             for table, shape in self.shapes.tables.items()
-            if table not in left_out and self.tracking.covers(table)
+            if table not in left_out and self.tracking.captures(table)
         }
 
     def tracked_shapes(self) -> list[TableShape]:

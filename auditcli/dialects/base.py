@@ -45,6 +45,12 @@ class Dialect(ABC):
     most_marks: ClassVar[int] = 500
     """How many values one statement takes at the most, for lists of keys."""
 
+    row_list_word: ClassVar[str] = ""
+    """Begins a list of rows behind IN, where the database wants a word there."""
+
+    ordered_join: ClassVar[str] = "JOIN"
+    """Joins two tables so that the first one is read first, where that has to be said."""
+
     change_counter_sql: ClassVar[str | None] = None
     """A cheap query whose one value changes when another connection has committed, where the database has one."""
 
@@ -229,7 +235,7 @@ class Dialect(ABC):
         joined = " AND ".join(f"r.{self.quote(referred)} = c.{self.quote(column)}" for referred, column in pairs)
         place = ", ".join(self._aliased(child, "c"))
         found = (
-            f"SELECT {place} FROM {self.table_sql(parent.table)} AS r CROSS JOIN {self.table_sql(child.table)} AS c "
+            f"SELECT {place} FROM {self.table_sql(parent.table)} AS r {self.ordered_join} {self.table_sql(child.table)} AS c "
             f"ON {joined} WHERE {self.in_list(self._aliased(parent, 'r'), parents)}"
         )
         located = self.locator_sql(child)
@@ -244,4 +250,4 @@ class Dialect(ABC):
             return f"{names[0]} IN ({self.marks(rows)})"
         width = len(names)
         values = ", ".join(f"({self.marks(width, start=row * width)})" for row in range(rows))
-        return f"({', '.join(names)}) IN (VALUES {values})"
+        return f"({', '.join(names)}) IN ({self.row_list_word}{values})"

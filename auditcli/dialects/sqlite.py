@@ -49,6 +49,8 @@ class SQLite(Dialect):
     locks_whole_database: ClassVar[bool] = True
     savepoint_needs_begin: ClassVar[bool] = True
     most_marks: ClassVar[int] = 2000
+    row_list_word: ClassVar[str] = "VALUES "
+    ordered_join: ClassVar[str] = "CROSS JOIN"
     change_counter_sql: ClassVar[str | None] = "PRAGMA data_version"
     begin_write_sql: ClassVar[str | None] = "BEGIN IMMEDIATE"
     defer_constraints_sql: ClassVar[str | None] = "PRAGMA defer_foreign_keys = ON"

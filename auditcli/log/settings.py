@@ -24,7 +24,8 @@ _STAMP_NAMES = frozenset({"updated_at", "modified_at", "last_modified", "last_up
 class Tracking:
     """The log's settings; tables are spelled as `str(TableName)`.
 
-    `tables` and `exclude_tables` are patterns with `*`; no `tables` means all. The mappings give columns by table.
+    `tables` and `exclude_tables` are patterns with `*`; no `tables` means all. The mappings give columns by table;
+    `paused` are tables whose changes are not recorded for the time being.
     """
 
     tables: tuple[str, ...] = ()
@@ -32,6 +33,11 @@ class Tracking:
     exclude_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     mask_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bookkeeping: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    paused: tuple[str, ...] = ()
+
+    def captures(self, table: TableName) -> bool:
+        """Whether changes of the table are recorded at present."""
+        return self.covers(table) and str(table) not in self.paused
 
     def covers(self, table: TableName) -> bool:
         """Whether changes of the table belong into the log."""
@@ -53,6 +59,7 @@ class Tracking:
         """The form in which the log holds it."""
         mappings = ("exclude_columns", "mask_columns", "bookkeeping")
         stored: dict[str, Any] = {"tables": self.tables, "exclude_tables": self.exclude_tables}
+        stored["paused"] = self.paused
         stored |= {name: {table: list(columns) for table, columns in getattr(self, name).items()} for name in mappings}
         return json.dumps(stored, sort_keys=True)
 
@@ -63,6 +70,7 @@ class Tracking:
         return cls(
             tables=tuple(stored.get("tables", ())),
             exclude_tables=tuple(stored.get("exclude_tables", ())),
+            paused=tuple(stored.get("paused", ())),
             **{
                 name: {table: tuple(columns) for table, columns in stored.get(name, {}).items()}
                 for name in ("exclude_columns", "mask_columns", "bookkeeping")

@@ -106,22 +106,30 @@ class LogWriter:
         now: datetime,
         actor: str | None,
         reason: str | None,
+        is_open: bool = False,
     ) -> None:
-        """Record that changes of these tables up to now are not in the log."""
+        """Record that changes of these tables up to now, or from now on (`is_open`), are not in the log."""
         rows = [
             {
                 "table_schema": name.schema,
                 "table_name": name.name,
                 "after_id": after_id,
-                "until_id": after_id,
+                "until_id": None if is_open else after_id,
                 "timestamp": now,
-                "until_timestamp": now,
+                "until_timestamp": None if is_open else now,
                 "actor": actor,
                 "reason": reason,
             }
             for name in gap_tables
         ]
         connection.execute(insert(self._tables.gap), rows)
+
+    def close_gap(self, connection: Connection, name: TableName, *, until_id: int, now: datetime) -> None:
+        """Record that the table's changes are in the log again."""
+        gap = self._tables.gap
+        of_table = (gap.c.table_name == name.name, gap.c.table_schema.is_not_distinct_from(name.schema))
+        still_open = update(gap).where(*of_table, gap.c.until_id.is_(None))
+        connection.execute(still_open.values(until_id=until_id, until_timestamp=now))
 
     def write_undo(
         self, connection: Connection, transaction_id: str, kind: str, runs: Iterable[tuple[int, int]]
