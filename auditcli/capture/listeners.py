@@ -45,6 +45,9 @@ _CONNECTION_EVENTS = (
     ("release_savepoint", False),
     ("commit", False),
     ("rollback", False),
+    ("prepare_twophase", False),
+    ("commit_twophase", False),
+    ("rollback_twophase", False),
 )
 _SESSION_EVENTS = ("after_begin", "before_flush", "after_flush")
 
@@ -259,17 +262,35 @@ class Tracker:
             writing.release_savepoint(name)
 
     def _commit(self, connection: Connection) -> None:
-        writing = self._current(connection)
         try:
-            if writing is not None:
-                writing.check_complete()
-                with quiet(connection):
-                    take_back(connection, self._scenes.dialect(connection))
+            self._complete(connection)
         except BaseException:
             # SQLAlchemy takes a transaction whose commit failed for ended, and would not roll it back.
             connection.connection.rollback()
             self._rollback(connection)
             raise
+        self._committed(connection)
+
+    def _prepare_twophase(self, connection: Connection, xid: Any) -> None:
+        self._complete(connection)
+
+    def _commit_twophase(self, connection: Connection, xid: Any, is_prepared: bool) -> None:
+        if not is_prepared:
+            self._complete(connection)
+        self._committed(connection)
+
+    def _rollback_twophase(self, connection: Connection, xid: Any, is_prepared: bool) -> None:
+        self._rollback(connection)
+
+    def _complete(self, connection: Connection) -> None:
+        """Nothing more can be recorded in this transaction; raises CaptureError where something is missing."""
+        writing = self._current(connection)
+        if writing is not None:
+            writing.check_complete()
+            with quiet(connection):
+                take_back(connection, self._scenes.dialect(connection))
+
+    def _committed(self, connection: Connection) -> None:
         connection.__dict__.pop(_KEY, None)
         self._scenes.keep_uncommitted(connection)
 
