@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from auditcli.capture.triggers import NOTHING_TO_DO, CaptureWork, plan_capture, refresh_triggers
 from auditcli.dialects import Dialect
 from auditcli.errors import NotFound, UsageError
 from auditcli.log.schema import read_shapes, remember_shapes
@@ -27,18 +28,28 @@ class Wishes:
     tables: tuple[str, ...] | None = None
     exclude_tables: tuple[str, ...] | None = None
     exclude_columns: Columns | None = None
+    mask_columns: Columns | None = None
     bookkeeping: Columns | None = None
+    triggers: bool | None = None
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What was done, or would be done: `from_version` is None for a new log, `proposed` bookkeeping nobody named."""
+    """What was done, or would be done: `from_version` is None for a new log, `proposed` bookkeeping nobody named.
+
+    `capture` is what there was to do about triggers.
+    """
 
     from_version: int | None
     tracking: Tracking
     tracked: tuple[TableName, ...]
     proposed: Columns = field(default_factory=dict)
     statements: tuple[str, ...] = ()
+    capture: CaptureWork = NOTHING_TO_DO
+
+    def sql(self, dialect: Dialect) -> list[str]:
+        """All statements, as they would be run."""
+        return [*self.statements, *self.capture.statements(dialect)]
 
 
 def plan_preparation(connection: Connection, tables: LogTables, dialect: Dialect, wishes: Wishes) -> Preparation:
@@ -57,6 +68,7 @@ def plan_preparation(connection: Connection, tables: LogTables, dialect: Dialect
         tracked=tuple(shape.table for shape in _tracked(tracking, shapes)),
         proposed=proposed,
         statements=tuple(log_ddl(connection, tables)) if found is None else (),
+        capture=plan_capture(connection, tables, dialect, tracking, is_new=found is None),
     )
 
 
@@ -72,7 +84,8 @@ def prepare(
         write_tracking(connection, tables, planned.tracking)
         shapes = _tracked(planned.tracking, _user_shapes(connection, tables, dialect))
         remember_shapes(connection, tables, [planned.tracking.recorded(shape) for shape in shapes], now)
-    return planned
+        work = refresh_triggers(connection, tables, dialect, planned.tracking)
+    return replace(planned, capture=work)
 
 
 def columns_by_table(words: Sequence[str], option: str) -> Columns:

@@ -36,14 +36,27 @@ class ForeignKeyShape:
     on_update: str = "NO ACTION"
 
 
+@dataclass(frozen=True, slots=True)
+class UniqueIndex:
+    """A unique index by its expressions and, where it covers only some rows, their condition, as SQL.
+
+    `is_opaque` is true where names of columns don't describe it.
+    """
+
+    terms: tuple[str, ...]
+    condition: str | None = None
+    is_opaque: bool = False
+
+
 @dataclass(frozen=True)
 class TableShape:
     """One table.
 
     `unique_keys` leaves out the primary key. `has_opaque_unique_index` is true where a unique index on an expression
     or on part of the rows exists. `replaces` is true where the table's own DDL says ON CONFLICT REPLACE or its like.
-    `locator` names what addresses a row physically within a transaction (a row id, else the key), and `moved_by` the
-    columns whose assignment changes it.
+    `unique_indexes` are all but the primary key's, where the database's triggers need them. `locator`
+    names what addresses a row physically within a transaction (a row id, else the key), and `moved_by` the columns
+    whose assignment changes it.
     """
 
     table: TableName
@@ -55,6 +68,7 @@ class TableShape:
     replaces: bool = False
     locator: tuple[str, ...] = ()
     moved_by: tuple[str, ...] = ()
+    unique_indexes: tuple[UniqueIndex, ...] = ()
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -96,6 +110,10 @@ class TableShape:
             replaces=stored["replaces"],
             locator=tuple(stored["locator"]),
             moved_by=tuple(stored["moved_by"]),
+            unique_indexes=tuple(
+                UniqueIndex(tuple(index["terms"]), index["condition"], index["is_opaque"])
+                for index in stored.get("unique_indexes", ())
+            ),
         )
 
 

@@ -13,11 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from auditcli.capture.context import Context
 from auditcli.capture.origin import application, client
 from auditcli.capture.scene import Scene
+from auditcli.capture.triggers import log_names
 from auditcli.dialects import Dialect
-from auditcli.dialects.capture import CaptureContext, LogNames
-from auditcli.log.tables import LogTables
+from auditcli.dialects.capture import CaptureContext
 from auditcli.log.writer import LogWriter
-from auditcli.model import TableName
 
 _SENT = "auditcli_context_sent"
 _watched: WeakSet[Engine] = WeakSet()
@@ -90,11 +89,6 @@ def _watch_pool(engine: Engine, dialect: Dialect) -> None:
         for fragment in dialect.clear_context():
             cursor.execute(fragment.sql, fragment.values)
         cursor.close()
-
-
-def log_names(tables: LogTables) -> LogNames:
-    """The tables of a log that triggers write."""
-    return LogNames(tables.changelog_name, TableName(tables.transaction.name, tables.schema))
 
 
 def _text(more: Mapping[str, Any]) -> str | None:

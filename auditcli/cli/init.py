@@ -1,7 +1,8 @@
-"""`audit init`: create or upgrade the log."""
+"""`audit init`: create or upgrade the log, install the triggers."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,50 +13,85 @@ from auditcli.cli.who import check_reason
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditcli.init import Preparation
+    from auditcli.connect import Database
+    from auditcli.init import Preparation, Wishes
 
 _Many = list[str] | None
+
+
+@dataclass(frozen=True)
+class TrackingOptions:
+    """What belongs into the log."""
+
+    tables: Annotated[_Many, typer.Option(metavar="PATTERN", help="Track only these tables; * stands for any.")] = None
+    exclude: Annotated[_Many, typer.Option(metavar="PATTERN", help="Don't track these tables.")] = None
+    exclude_column: Annotated[_Many, typer.Option(metavar="T.C", help="Keep this column out of the log.")] = None
+    mask: Annotated[_Many, typer.Option(metavar="T.C", help="Record that this column changed, not its value.")] = None
+    bookkeeping: Annotated[_Many, typer.Option(metavar="T.C", help="A column that moves by itself.")] = None
+
+    def wishes(self, *, triggers: bool) -> Wishes:
+        """The same as the library takes it."""
+        from auditcli.init import Wishes, columns_by_table
+
+        return Wishes(
+            tables=tuple(self.tables) if self.tables else None,
+            exclude_tables=tuple(self.exclude) if self.exclude else None,
+            exclude_columns=columns_by_table(self.exclude_column, "--exclude-column") if self.exclude_column else None,
+            mask_columns=columns_by_table(self.mask, "--mask") if self.mask else None,
+            bookkeeping=columns_by_table(self.bookkeeping, "--bookkeeping") if self.bookkeeping else None,
+            triggers=triggers,
+        )
 
 
 def init(
     app: AppContext,
     who: WhoOptions,
-    tables: Annotated[_Many, typer.Option(metavar="PATTERN", help="Track only these tables; * stands for any.")] = None,
-    exclude: Annotated[_Many, typer.Option(metavar="PATTERN", help="Don't track these tables.")] = None,
-    exclude_column: Annotated[_Many, typer.Option(metavar="T.C", help="Keep this column out of the log.")] = None,
-    bookkeeping: Annotated[_Many, typer.Option(metavar="T.C", help="A column that moves by itself.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove capture triggers.")] = False,
+    tracking: TrackingOptions,
+    listeners: Annotated[bool, typer.Option("--listeners", help="No triggers: auditcli.track() records.")] = False,
+    baseline: Annotated[bool, typer.Option("--baseline", help="Record all rows as they are, too.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the triggers, keep the log.")] = False,
+    lock_timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Wait so long for a lock.")] = 2.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, write nothing.")] = False,
 ) -> None:
-    """Create the change log, or upgrade it in place, and settle which tables it is for.
+    """Create the change log and the triggers that fill it, or bring both up to date.
 
     Examples:
       audit init -u shop.db
       audit init --tables 'order*' --exclude order_cache
-      audit init --exclude-column customer.password --bookkeeping orders.version
+      audit init --exclude-column customer.password --mask customer.email
+      audit init --baseline
     """
     from auditcli.clock import utc_now
-    from auditcli.init import Wishes, columns_by_table, plan_preparation, prepare
+    from auditcli.init import plan_preparation, prepare
+    from auditcli.log.upgrade import check_log
 
-    if remove:
-        raise UsageError("there are no capture triggers to remove", hint="they come with a later version of auditcli")
-    wishes = Wishes(
-        tables=tuple(tables) if tables else None,
-        exclude_tables=tuple(exclude) if exclude else None,
-        exclude_columns=columns_by_table(exclude_column, "--exclude-column") if exclude_column else None,
-        bookkeeping=columns_by_table(bookkeeping, "--bookkeeping") if bookkeeping else None,
-    )
+    _check_words(remove=remove, listeners=listeners, baseline=baseline)
+    wishes = tracking.wishes(triggers=not (remove or listeners))
     if not dry_run:
         check_reason(app.target, who)
-    with app.database(writing=not dry_run) as database, database.engine.connect() as connection:
+    with app.database(writing=not dry_run, lock_timeout=lock_timeout) as database:
         app.out.note(f"target: {database.target.masked_url}")
+        with database.engine.connect() as connection:
+            if remove:
+                check_log(connection, database.tables)
+                connection.rollback()
+            if dry_run:
+                planned = plan_preparation(connection, database.tables, database.dialect, wishes)
+            else:
+                planned = prepare(connection, database.tables, database.dialect, wishes, now=utc_now())
         if dry_run:
-            planned = plan_preparation(connection, database.tables, database.dialect, wishes)
-            for statement in planned.statements:
+            for statement in planned.sql(database.dialect):
                 app.out.text(statement + ";\n")
-        else:
-            planned = prepare(connection, database.tables, database.dialect, wishes, now=utc_now())
         _tell(app, planned, dry_run=dry_run)
+        if baseline and not dry_run:
+            _record_baseline(app, database)
+        if not remove:
+            app.out.note(_next_step(planned))
+
+
+def _check_words(*, remove: bool, listeners: bool, baseline: bool) -> None:
+    if remove and (listeners or baseline):
+        raise UsageError("--remove takes neither --listeners nor --baseline", hint="remove first, then init again")
 
 
 def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
@@ -68,4 +104,24 @@ def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
         app.out.note(f"tables: {wrapped_names(planned.tracked)}")
     for table, columns in planned.proposed.items():
         app.out.note(f"bookkeeping: {table}.{', '.join(columns)} (proposed by name; --bookkeeping says otherwise)")
-    app.out.note("nothing is recorded until the application calls auditcli.track(…); triggers come later")
+    work = planned.capture
+    would = "would be " if dry_run else ""
+    for word, objects in (("installed", work.create), ("removed", work.drop), ("up to date", work.unchanged)):
+        count = sum(each.kind == "trigger" for each in objects)
+        if count:
+            app.out.note(f"triggers: {count} {word if word == 'up to date' else would + word}")
+
+
+def _record_baseline(app: AppContext, database: Database) -> None:
+    from auditcli.baseline import record_baseline
+    from auditcli.present import counted
+
+    found = record_baseline(database.engine, tables=database.tables)
+    resumed = ", going on where an earlier run stopped" if found.resumed else ""
+    app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are{resumed}")
+
+
+def _next_step(planned: Preparation) -> str:
+    if planned.tracking.triggers:
+        return "what any program changes is recorded from now on"
+    return "nothing is recorded until the application calls auditcli.track(…)"

@@ -20,6 +20,7 @@ from auditcli.cli.init import init
 from auditcli.cli.log import log
 from auditcli.cli.mark import mark
 from auditcli.cli.options import Invocation, as_command, context_parameter, global_parameters, set_signature
+from auditcli.cli.pause import pause, resume
 from auditcli.cli.profile import profile
 from auditcli.cli.row import blame, row
 from auditcli.cli.show import show
@@ -45,6 +46,8 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     export,
     mark,
     stats,
+    pause,
+    resume,
     profile,
 )
 

@@ -195,6 +195,13 @@ class Dialect(ABC):
         """All that capture by triggers consists of, in the order of creation."""
         raise NotImplementedError
 
+    def drop_capture_sql(self, kind: str, name: str, table: TableName | None) -> str:
+        """Drops one of the objects that `installed_capture_sql` lists."""
+        return f"DROP {kind.upper()} IF EXISTS {self.quote(name)}"
+
+    transactional_ddl: ClassVar[bool] = True
+    """Whether definitions are undone by a rollback."""
+
     def installed_capture_sql(self, log: LogNames) -> str:
         """Lists the capture objects that are there: kind, schema and name of the table, own name, whether enabled."""
         raise NotImplementedError
@@ -234,10 +241,8 @@ class Dialect(ABC):
         pairs = zip(key.referred_columns, key.columns, strict=True)
         joined = " AND ".join(f"r.{self.quote(referred)} = c.{self.quote(column)}" for referred, column in pairs)
         place = ", ".join(self._aliased(child, "c"))
-        found = (
-            f"SELECT {place} FROM {self.table_sql(parent.table)} AS r {self.ordered_join} {self.table_sql(child.table)} AS c "
-            f"ON {joined} WHERE {self.in_list(self._aliased(parent, 'r'), parents)}"
-        )
+        tables = f"{self.table_sql(parent.table)} AS r {self.ordered_join} {self.table_sql(child.table)} AS c"
+        found = f"SELECT {place} FROM {tables} ON {joined} WHERE {self.in_list(self._aliased(parent, 'r'), parents)}"
         located = self.locator_sql(child)
         return f"{located[0] if len(located) == 1 else '(' + ', '.join(located) + ')'} IN ({found})"
 

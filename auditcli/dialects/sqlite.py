@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from auditcli import codec
+from auditcli.dialects import sqlite_triggers
 from auditcli.dialects.base import Dialect, Fragment
+from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.sqlite_indexes import index_terms
 from auditcli.model import JsonValue, TableName
-from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
-
-CAPTURE_TRIGGER_PREFIX = "auditcli_capture_"
+from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape, UniqueIndex
 
 _COLUMNS_SQL = """
 SELECT t.schema, t.name, t.wr, c.name, c.type, c."notnull", c.dflt_value, c.pk, c.hidden, m.sql
@@ -30,10 +31,11 @@ WHERE t.type = 'table' AND t.schema <> 'temp'
 ORDER BY t.schema, t.name, f.id, f.seq"""
 
 _UNIQUE_INDEXES_SQL = """
-SELECT t.schema, t.name, i.name, i.origin, i.partial, x.cid, x.name, x.coll
+SELECT t.schema, t.name, i.name, i.origin, i.partial, x.cid, x.name, x.coll, m.sql
 FROM pragma_table_list AS t
 CROSS JOIN pragma_index_list(t.name, t.schema) AS i
 CROSS JOIN pragma_index_xinfo(i.name, t.schema) AS x
+LEFT JOIN main.sqlite_master AS m ON t.schema = 'main' AND m.type = 'index' AND m.name = i.name
 WHERE t.type = 'table' AND t.schema <> 'temp' AND i."unique" AND x.key
 ORDER BY t.schema, t.name, i.name, x.seqno"""
 
@@ -69,8 +71,19 @@ class SQLite(Dialect):
         return f"""
 SELECT 'shapes', NULL, CAST(schema_version AS TEXT) FROM pragma_schema_version
 UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE name = 'tracking'
-UNION ALL SELECT 'triggered', NULL, tbl_name FROM main.sqlite_master
-WHERE type = 'trigger' AND substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CAPTURE_TRIGGER_PREFIX}'"""
+UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
+
+    def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
+        return sqlite_triggers.capture_objects(log, tables)
+
+    def installed_capture_sql(self, log: LogNames) -> str:
+        return sqlite_triggers.installed_sql(log)
+
+    def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
+        return [Fragment(*statement) for statement in sqlite_triggers.send_context(log, context)]
+
+    def clear_context(self) -> list[Fragment]:
+        return [Fragment(f"DELETE FROM temp.{sqlite_triggers.CONTEXT_TABLE}")]
 
     def relation_kind_sql(self) -> str:
         return (
@@ -144,7 +157,7 @@ WHERE type = 'trigger' AND substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CA
         return "database is locked" in str(error) or "database table is locked" in str(error)
 
     def trigger_names_sql(self) -> str:
-        ours = f"substr(name, 1, {len(CAPTURE_TRIGGER_PREFIX)}) = '{CAPTURE_TRIGGER_PREFIX}'"
+        ours = f"substr(name, 1, {len(CAPTURE_PREFIX)}) = '{CAPTURE_PREFIX}'"
         return (
             "SELECT name FROM (SELECT name, type, tbl_name FROM main.sqlite_master "
             "UNION ALL SELECT name, type, tbl_name FROM temp.sqlite_master) "
@@ -215,6 +228,7 @@ def _shape(
         primary_key=primary_key,
         foreign_keys=_foreign_keys(table, foreign_keys, keys),
         unique_keys=unique,
+        unique_indexes=_unique_indexes(unique_indexes),
         has_opaque_unique_index=opaque,
         replaces=bool(_REPLACES.search(columns[0][-1] or "")),
         locator=(row_id,) if row_id and not without_row_id else primary_key,
@@ -227,7 +241,7 @@ def _unique_keys(rows: Sequence[Sequence[Any]]) -> tuple[tuple[tuple[str, ...], 
     """The plain unique keys beside the primary key, and whether there are others that names can't describe."""
     columns: dict[str, list[str | None]] = defaultdict(list)
     opaque: set[str] = set()
-    for index, origin, partial, column_id, column, collation in rows:
+    for index, origin, partial, column_id, column, collation, _ in rows:
         if origin == "pk":
             continue
         columns[index].append(column)
@@ -236,6 +250,25 @@ def _unique_keys(rows: Sequence[Sequence[Any]]) -> tuple[tuple[tuple[str, ...], 
             opaque.add(index)
     plain = tuple(tuple(str(name) for name in names) for index, names in columns.items() if index not in opaque)
     return plain, bool(opaque)
+
+
+def _unique_indexes(rows: Sequence[Sequence[Any]]) -> tuple[UniqueIndex, ...]:
+    """All unique indexes beside the primary key's, as SQL."""
+    grouped: dict[str, list[Sequence[Any]]] = defaultdict(list)
+    for row in rows:
+        if row[1] != "pk":
+            grouped[row[0]].append(row)
+    return tuple(_unique_index(parts) for parts in grouped.values())
+
+
+def _unique_index(parts: Sequence[Sequence[Any]]) -> UniqueIndex:
+    sql = parts[0][-1]
+    is_opaque = any(partial or column_id < 0 for _, _, partial, column_id, *_ in parts)
+    if is_opaque and sql:
+        terms, condition = index_terms(sql)
+        return UniqueIndex(terms, condition, is_opaque=True)
+    quote = SQLite().quote
+    return UniqueIndex(tuple(f"{quote(name)} COLLATE {quote(coll)}" for *_, name, coll, _ in parts))
 
 
 def _foreign_keys(

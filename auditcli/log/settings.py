@@ -25,7 +25,7 @@ class Tracking:
     """The log's settings; tables are spelled as `str(TableName)`.
 
     `tables` and `exclude_tables` are patterns with `*`; no `tables` means all. The mappings give columns by table;
-    `paused` are tables whose changes are not recorded for the time being.
+    `paused` are tables whose changes are not recorded for the time being; `triggers` says that triggers capture.
     """
 
     tables: tuple[str, ...] = ()
@@ -34,6 +34,7 @@ class Tracking:
     mask_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     bookkeeping: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paused: tuple[str, ...] = ()
+    triggers: bool = False
 
     def captures(self, table: TableName) -> bool:
         """Whether changes of the table are recorded at present."""
@@ -51,6 +52,14 @@ class Tracking:
             return shape
         return replace(shape, columns=tuple(column for column in shape.columns if column.name not in excluded))
 
+    def excluded_of(self, table: TableName) -> frozenset[str]:
+        """The columns that never reach the log."""
+        return frozenset(self.exclude_columns.get(str(table), ()))
+
+    def masked_of(self, table: TableName) -> frozenset[str]:
+        """The columns that reach the log unreadable."""
+        return frozenset(self.mask_columns.get(str(table), ()))
+
     def bookkeeping_of(self, table: TableName) -> tuple[str, ...]:
         """The columns that the application or the database moves by itself."""
         return tuple(self.bookkeeping.get(str(table), ()))
@@ -59,7 +68,7 @@ class Tracking:
         """The form in which the log holds it."""
         mappings = ("exclude_columns", "mask_columns", "bookkeeping")
         stored: dict[str, Any] = {"tables": self.tables, "exclude_tables": self.exclude_tables}
-        stored["paused"] = self.paused
+        stored |= {"paused": self.paused, "triggers": self.triggers}
         stored |= {name: {table: list(columns) for table, columns in getattr(self, name).items()} for name in mappings}
         return json.dumps(stored, sort_keys=True)
 
@@ -71,6 +80,7 @@ class Tracking:
             tables=tuple(stored.get("tables", ())),
             exclude_tables=tuple(stored.get("exclude_tables", ())),
             paused=tuple(stored.get("paused", ())),
+            triggers=bool(stored.get("triggers", False)),
             **{
                 name: {table: tuple(columns) for table, columns in stored.get(name, {}).items()}
                 for name in ("exclude_columns", "mask_columns", "bookkeeping")
@@ -101,8 +111,23 @@ def check_columns(tracking: Tracking, shapes: DatabaseShape) -> None:
             for column in columns:
                 if shape.column(column) is None:
                     raise UsageError(f"no column {word}.{column}", hint=f"columns: {_listed(shape.column_names)}")
-    for word, columns in {**tracking.exclude_columns, **tracking.mask_columns}.items():
-        _refuse_key_columns(word, columns, shapes)
+    check_keys(tracking, shapes)
+
+
+def check_keys(tracking: Tracking, shapes: DatabaseShape) -> None:
+    """Raise UsageError where a setting leaves out or masks part of a key, or both leaves out and masks a column."""
+    by_word = {str(table): shape for table, shape in shapes.tables.items()}
+    for setting, done in ((tracking.exclude_columns, "left out of the log"), (tracking.mask_columns, "masked")):
+        for word, columns in setting.items():
+            if word in by_word:
+                _refuse_key_columns(by_word[word], columns, shapes, done)
+    for word, columns in tracking.mask_columns.items():
+        both = [column for column in columns if column in tracking.exclude_columns.get(word, ())]
+        if both:
+            raise UsageError(
+                f"{word}.{both[0]} is both left out and masked",
+                hint="a column that is left out needs no mask: name it in one of the two options",
+            )
 
 
 def propose_bookkeeping(shapes: DatabaseShape) -> Mapping[str, tuple[str, ...]]:
@@ -114,14 +139,13 @@ def propose_bookkeeping(shapes: DatabaseShape) -> Mapping[str, tuple[str, ...]]:
     return {table: columns for table, columns in found.items() if columns}
 
 
-def _refuse_key_columns(word: str, columns: Sequence[str], shapes: DatabaseShape) -> None:
-    shape = next(shape for table, shape in shapes.tables.items() if str(table) == word)
+def _refuse_key_columns(shape: TableShape, columns: Sequence[str], shapes: DatabaseShape, done: str) -> None:
     referenced = {column for key in shapes.references_to.get(shape.table, ()) for column in key.referred_columns}
     for column in columns:
         if column in shape.primary_key or column in referenced:
             raise UsageError(
-                f"{word}.{column} is part of a key and can't be left out of the log",
-                hint="leave out other columns, or the whole table",
+                f"{shape.table}.{column} is part of a key and can't be {done}",
+                hint="choose other columns, or leave out the whole table",
             )
 
 

@@ -73,8 +73,9 @@ class LogTables:
 
     @property
     def table_names(self) -> frozenset[TableName]:
-        """The log's own tables, which are never tracked."""
-        return frozenset(TableName(table.name, table.schema) for table in self.metadata.tables.values())
+        """The log's own tables, and the one where triggers put rows aside: none of them is ever tracked."""
+        aside = TableName(f"{self.name}_replaced", self.schema)
+        return frozenset({aside, *(TableName(table.name, table.schema) for table in self.metadata.tables.values())})
 
     @property
     def changelog_name(self) -> TableName:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,127 @@ def empty(tmp_path: Path) -> Path:
     return path
 
 
-def test_init_creates_the_log_and_says_that_nothing_records_yet(run: Audit, empty: Path) -> None:
+def test_init_installs_triggers_that_record_what_any_program_writes(run: Audit, empty: Path) -> None:
     ran = run("-u", str(empty), "init")
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("INSERT INTO customer (id) VALUES (99)")
+        connection.commit()
+
+    assert ran.code == 0
+    assert "installed" in ran.err
+    assert ran.err.splitlines()[-1] == "what any program changes is recorded from now on"
+    assert "\tcustomer\t99\t" in run("-u", str(empty), "log").out
+
+
+def test_init_again_leaves_what_is_installed_alone(run: Audit, empty: Path) -> None:
+    run("-u", str(empty), "init")
+    before = _triggers(empty)
+
+    ran = run("-u", str(empty), "init")
+
+    assert "triggers: 15 up to date" in ran.err
+    assert "installed" not in ran.err
+    assert _triggers(empty) == before
+
+
+def test_init_again_refreshes_only_what_a_new_column_made_stale(run: Audit, empty: Path) -> None:
+    run("-u", str(empty), "init")
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("ALTER TABLE orders ADD COLUMN fresh TEXT")
+        connection.commit()
+    before = _triggers(empty)
+
+    run("-u", str(empty), "init")
+
+    changed = {name for name, sql in _triggers(empty).items() if before.get(name) != sql}
+    assert changed
+    assert all(name.endswith("_orders") for name in changed)
+
+
+def test_a_trigger_that_somebody_dropped_comes_back(run: Audit, empty: Path) -> None:
+    run("-u", str(empty), "init")
+    before = _triggers(empty)
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute('DROP TRIGGER "auditcli_capture_changelog_after_delete_orders"')
+
+    run("-u", str(empty), "init")
+
+    assert _triggers(empty) == before
+
+
+def test_init_remove_takes_the_triggers_away_and_leaves_the_log(run: Audit, empty: Path) -> None:
+    run("-u", str(empty), "init")
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("INSERT INTO customer (id) VALUES (99)")
+        connection.commit()
+
+    ran = run("-u", str(empty), "init", "--remove")
+
+    assert "triggers: 15 removed" in ran.err
+    assert _triggers(empty) == {}
+    assert "\tcustomer\t99\t" in run("-u", str(empty), "log").out
+
+
+def test_init_dry_run_prints_the_triggers_and_writes_nothing(run: Audit, empty: Path) -> None:
+    before = empty.read_bytes()
+
+    ran = run("-u", str(empty), "init", "--dry-run")
+
+    assert "CREATE TRIGGER" in ran.out
+    assert "would be installed" in ran.err
+    assert empty.read_bytes() == before
+
+
+def test_a_masked_column_is_recorded_without_its_value(run: Audit, empty: Path) -> None:
+    run("-u", str(empty), "init", "--mask", "customer.password")
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("INSERT INTO customer (id, password) VALUES (99, 'secret')")
+        connection.execute("UPDATE customer SET password = 'better' WHERE id = 99")
+        connection.commit()
+        kept = connection.execute("SELECT after FROM changelog ORDER BY id").fetchall()
+
+    assert len(kept) == 2
+    assert "secret" not in str(kept)
+    assert "better" not in str(kept)
+
+
+def test_pause_leaves_a_gap_and_resume_closes_it(run: Audit, empty: Path) -> None:
+    run("-u", str(empty), "init")
+
+    paused = run("-u", str(empty), "pause", "customer", "-m", "import", "--as", "alice")
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("INSERT INTO customer (id) VALUES (98)")
+        connection.commit()
+    again = run("-u", str(empty), "pause", "customer")
+    resumed = run("-u", str(empty), "resume", "customer", "--baseline")
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("INSERT INTO customer (id) VALUES (99)")
+        connection.commit()
+        gaps = connection.execute("SELECT table_name, until_id, actor, reason FROM changelog_gap").fetchall()
+        inserted = connection.execute("SELECT row_id FROM changelog WHERE event_type = 'INSERT'").fetchall()
+
+    assert (paused.code, again.code, resumed.code) == (0, 0, 0)
+    assert "nothing to do, paused already: customer" in again.err
+    assert gaps == [("customer", 0, "alice", "import")]
+    assert inserted == [("99",)]
+
+
+def test_pausing_a_table_that_is_not_tracked_is_refused(run: Audit, empty: Path) -> None:
+    run("-u", str(empty), "init")
+
+    ran = run("-u", str(empty), "pause", "custmer")
+
+    assert ran.code == 3
+    assert "customer" in ran.hint
+
+
+def _triggers(path: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall())
+
+
+def test_init_with_listeners_says_that_nothing_records_yet(run: Audit, empty: Path) -> None:
+    ran = run("-u", str(empty), "init", "--listeners")
 
     assert ran.code == 0
     assert ran.err.splitlines()[0] == f"target: sqlite:///{empty}"
@@ -100,7 +220,10 @@ def test_a_dry_run_of_init_prints_sql_and_writes_nothing(run: Audit, empty: Path
         (["--exclude-column", "password"], 2),
         (["--exclude-column", "customer.id"], 2),
         (["--bookkeeping", "orders.vresion"], 2),
-        (["--remove"], 2),
+        (["--remove"], 8),
+        (["--remove", "--listeners"], 2),
+        (["--remove", "--baseline"], 2),
+        (["--mask", "customer.id"], 2),
     ],
 )
 def test_an_init_that_can_not_be_meant_writes_nothing(run: Audit, empty: Path, words: list[str], code: int) -> None:

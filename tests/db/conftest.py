@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
-from tests.db.recorded import Store
+from tests.db.recorded import Store, enforce_foreign_keys
 
 
 @pytest.fixture
@@ -24,3 +24,10 @@ def items(store: Store) -> Store:
     store.create()
     store.track()
     return store
+
+
+@pytest.fixture
+def any_engine(engine: Engine) -> Engine:
+    """An empty database with foreign keys enforced."""
+    event.listen(engine, "connect", enforce_foreign_keys)
+    return engine

@@ -70,7 +70,7 @@ class Store:
         self.left_out: dict[str, tuple[str, ...]] = {}
         self._start: dict[str, list[dict[str, Any]]] = {}
         self._start_id = 0
-        event.listen(engine, "connect", _enforce_foreign_keys)
+        event.listen(engine, "connect", enforce_foreign_keys)
 
     def create(self, metadata: MetaData = Base.metadata) -> None:
         """Make tables."""
@@ -220,5 +220,6 @@ def _decoded(data: bytes) -> str | codec.BrokenText:
         return codec.BrokenText(data)
 
 
-def _enforce_foreign_keys(driver_connection: Any, _: Any) -> None:
+def enforce_foreign_keys(driver_connection: Any, _: Any) -> None:
+    """What SQLite does for no connection by itself."""
     driver_connection.execute("PRAGMA foreign_keys = ON")

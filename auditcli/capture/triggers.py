@@ -1,0 +1,161 @@
+"""Installing capture triggers: what is missing or stale is made anew, what is not wanted goes, the rest is left alone.
+
+The log keeps a hash of the text of each object that was installed, so that one which a later version would write
+otherwise, or whose table has other columns by now, is found without asking the database for its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select
+
+from auditcli.dialects import Dialect
+from auditcli.dialects.capture import CaptureObject, CaptureTable, LogNames
+from auditcli.log.schema import read_shapes
+from auditcli.log.settings import Tracking
+from auditcli.log.tables import LogTables
+from auditcli.model import TableName
+from auditcli.shape import CHANGES_CHILD, DatabaseShape
+
+_META_NAME = "capture"
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An object that is there."""
+
+    kind: str
+    name: str
+    table: TableName | None
+    is_enabled: bool
+
+
+@dataclass(frozen=True)
+class CaptureWork:
+    """What has to be done so that triggers capture what is tracked, and nothing else."""
+
+    create: tuple[CaptureObject, ...]
+    drop: tuple[Installed, ...]
+    unchanged: tuple[CaptureObject, ...]
+    hashes: Mapping[str, str]
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.create or self.drop)
+
+    def tables(self) -> list[TableName]:
+        """The tables that the work is about."""
+        named = [*(each.table for each in self.create), *(each.table for each in self.drop)]
+        return sorted({table for table in named if table is not None}, key=str)
+
+    def statements(self, dialect: Dialect) -> list[str]:
+        """The work as SQL, in order."""
+        dropped = [dialect.drop_capture_sql(each.kind, each.name, each.table) for each in self.drop]
+        return [*dropped, *(statement for each in self.create for statement in each.create)]
+
+
+NOTHING_TO_DO = CaptureWork((), (), (), {})
+
+
+def plan_capture(
+    connection: Connection, tables: LogTables, dialect: Dialect, tracking: Tracking, *, is_new: bool = False
+) -> CaptureWork:
+    """Compare what is installed with what should be; `is_new` says that the log itself is not there yet."""
+    shapes = read_shapes(connection, dialect)
+    wanted = (
+        dialect.capture_objects(log_names(tables), _captured(tracking, shapes, tables)) if tracking.triggers else []
+    )
+    there = _installed(connection, tables, dialect)
+    known = {} if is_new else _stored_hashes(connection, tables)
+    named = {_word(each.kind, each.name, each.table): each for each in wanted}
+    hashes = {word: _hash(each) for word, each in named.items()}
+    good = {
+        word for word, hash_ in hashes.items() if known.get(word) == hash_ and word in there and there[word].is_enabled
+    }
+    return CaptureWork(
+        create=tuple(each for word, each in named.items() if word not in good),
+        drop=tuple(each for word, each in there.items() if word not in named),
+        unchanged=tuple(each for word, each in named.items() if word in good),
+        hashes=hashes,
+    )
+
+
+def carry_out(connection: Connection, tables: LogTables, dialect: Dialect, work: CaptureWork) -> None:
+    """Do the work; broken off where definitions can't be rolled back, it is gone on with by planning anew."""
+    for statement in (dialect.drop_capture_sql(each.kind, each.name, each.table) for each in work.drop):
+        connection.exec_driver_sql(statement)
+    done = {_word(each.kind, each.name, each.table) for each in work.unchanged}
+    for each in work.create:
+        for statement in each.create:
+            connection.exec_driver_sql(statement)
+        done.add(_word(each.kind, each.name, each.table))
+        if not dialect.transactional_ddl:
+            _store_hashes(connection, tables, work, done)
+    _store_hashes(connection, tables, work, done)
+
+
+def refresh_triggers(connection: Connection, tables: LogTables, dialect: Dialect, tracking: Tracking) -> CaptureWork:
+    """Plan and do the work."""
+    work = plan_capture(connection, tables, dialect, tracking)
+    if work.is_needed:
+        carry_out(connection, tables, dialect, work)
+    return work
+
+
+def log_names(tables: LogTables) -> LogNames:
+    """The tables of a log that triggers write."""
+    return LogNames(tables.changelog_name, TableName(tables.transaction.name, tables.schema))
+
+
+def _captured(tracking: Tracking, shapes: DatabaseShape, tables: LogTables) -> list[CaptureTable]:
+    names = sorted(
+        (name for name in shapes.tables if name not in tables.table_names and tracking.captures(name)), key=str
+    )
+    return [
+        CaptureTable(
+            shape=shapes.tables[name],
+            excluded=frozenset(tracking.exclude_columns.get(str(name), ())),
+            masked=frozenset(tracking.mask_columns.get(str(name), ())),
+            children=tuple(
+                key
+                for key in shapes.references_to.get(name, ())
+                if CHANGES_CHILD & {key.on_delete, key.on_update} and tracking.captures(key.table)
+            ),
+        )
+        for name in names
+    ]
+
+
+def _installed(connection: Connection, tables: LogTables, dialect: Dialect) -> dict[str, Installed]:
+    rows = connection.exec_driver_sql(dialect.installed_capture_sql(log_names(tables))).fetchall()
+    found = [
+        Installed(kind, name, None if table is None else TableName(table, schema), bool(is_enabled))
+        for kind, schema, table, name, is_enabled in rows
+    ]
+    return {_word(each.kind, each.name, each.table): each for each in found}
+
+
+def _stored_hashes(connection: Connection, tables: LogTables) -> Mapping[str, str]:
+    meta = tables.meta.c
+    text = connection.scalar(select(meta.value).where(meta.name == _META_NAME))
+    found: Mapping[str, str] = {} if text is None else json.loads(text)
+    return found
+
+
+def _store_hashes(connection: Connection, tables: LogTables, work: CaptureWork, done: Collection[str]) -> None:
+    kept = {word: hash_ for word, hash_ in work.hashes.items() if word in done}
+    connection.execute(delete(tables.meta).where(tables.meta.c.name == _META_NAME))
+    connection.execute(insert(tables.meta).values(name=_META_NAME, value=json.dumps(kept, sort_keys=True)))
+
+
+def _word(kind: str, name: str, table: TableName | None) -> str:
+    return f"{kind} {name}" if table is None else f"{kind} {name} on {table}"
+
+
+def _hash(each: CaptureObject) -> str:
+    return hashlib.sha256("\n".join(each.create).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,113 @@
+"""Whatever way an application writes, on every database and by either way of capture: one record a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+
+import auditcli
+from tests.db.write_paths import PLAIN_WRITES, WRITES, Article, Recorded, Tag
+
+
+@pytest.fixture(params=["listeners", "triggers"])
+def shop(any_engine: Engine, request: pytest.FixtureRequest) -> Iterator[Recorded]:
+    """The shop on one of the databases; when the test is over its log must be complete."""
+    recorded = Recorded(any_engine, request.param)
+    yield recorded
+    recorded.check()
+
+
+@pytest.mark.parametrize("how", WRITES)
+def test_a_write_is_recorded_with_its_context(shop: Recorded, how: str) -> None:
+    with auditcli.context(actor="alice", reason="trial"), shop.factory.begin() as session:
+        WRITES[how](session)
+
+    changes = shop.changes()
+    assert {change.actor for change in changes} <= {"alice"}
+    assert {change.reason for change in changes} <= {"trial"}
+    assert len({change.transaction_id for change in changes}) <= 1
+    assert None not in {change.transaction_id for change in changes}
+    assert bool(changes) is (how != "orm no-op update")
+
+
+def test_one_record_a_change_in_one_transaction_after_another(shop: Recorded) -> None:
+    for how in ("orm insert", "core update", "core delete with set null", "orm many to many", "core executemany"):
+        with auditcli.context(actor=how), shop.factory.begin() as session:
+            WRITES[how](session)
+
+    by_transaction = {change.transaction_id: change.actor for change in shop.changes()}
+    assert len(by_transaction) == 5
+
+
+def test_a_rolled_back_transaction_leaves_nothing(shop: Recorded) -> None:
+    with shop.factory() as session:
+        session.add(Tag(id="never"))
+        session.flush()
+        session.rollback()
+        session.add(Tag(id="kept"))
+        session.commit()
+
+    assert [change.row_id for change in shop.changes()] == ["kept"]
+
+
+def test_a_rolled_back_savepoint_leaves_nothing_and_the_context_stays(shop: Recorded) -> None:
+    with auditcli.context(actor="alice"), shop.factory.begin() as session:
+        session.add(Tag(id="before"))
+        session.flush()
+        savepoint = session.begin_nested()
+        session.add(Tag(id="inside"))
+        session.flush()
+        savepoint.rollback()
+        session.add(Tag(id="after"))
+
+    changes = shop.changes()
+    assert [change.row_id for change in changes] == ["before", "after"]
+    assert {change.actor for change in changes} == {"alice"}
+    assert len({change.transaction_id for change in changes}) == 1
+
+
+def test_a_context_never_accuses_the_next_user_of_a_pooled_connection(shop: Recorded) -> None:
+    with auditcli.context(actor="alice"), shop.factory.begin() as session:
+        session.add(Tag(id="hers"))
+    with shop.factory.begin() as session:
+        session.add(Tag(id="nobodys"))
+
+    hers, nobodys = shop.changes()
+    assert hers.actor == "alice"
+    assert nobodys.actor != "alice"
+    assert hers.transaction_id != nobodys.transaction_id
+
+
+@pytest.mark.parametrize("how", PLAIN_WRITES)
+def test_plain_sql_is_recorded_by_triggers_with_the_context(any_engine: Engine, how: str) -> None:
+    shop = Recorded(any_engine, "triggers")
+
+    with auditcli.context(actor="alice"), shop.factory.begin() as session:
+        session.execute(text(PLAIN_WRITES[how]))
+
+    shop.check()
+    changes = shop.changes()
+    assert {change.actor for change in changes} == {"alice"}
+    assert len({change.transaction_id for change in changes}) == 1
+
+
+def test_another_program_is_recorded_by_triggers_and_nobody_is_accused(any_engine: Engine) -> None:
+    shop = Recorded(any_engine, "triggers")
+
+    with auditcli.context(actor="alice"), any_engine.begin() as connection:
+        connection.execute(text("UPDATE article SET title = 'raw' WHERE id = 1"))
+
+    shop.check()
+    [change] = shop.changes()
+    assert change.actor != "alice"
+
+
+def test_values_that_undo_needs_come_back(shop: Recorded) -> None:
+    with shop.factory.begin() as session:
+        session.get_one(Article, 1).photo = b"\x00\x01"
+
+    [change] = shop.changes()
+    assert change.after is not None
+    assert change.after["photo"] == {"$hex": "0001"}
