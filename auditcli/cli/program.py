@@ -28,6 +28,7 @@ from auditcli.cli.stats import stats
 from auditcli.cli.status import status
 from auditcli.cli.tail import tail
 from auditcli.cli.undo import redo, undo
+from auditcli.cli.verify import verify
 from auditcli.errors import ExitCode, UsageError
 
 _PROGRAM = "audit"
@@ -46,6 +47,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     export,
     mark,
     stats,
+    verify,
     pause,
     resume,
     profile,

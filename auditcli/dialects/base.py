@@ -54,6 +54,9 @@ class Dialect(ABC):
     change_counter_sql: ClassVar[str | None] = None
     """A cheap query whose one value changes when another connection has committed, where the database has one."""
 
+    begin_snapshot_sql: ClassVar[str | None] = None
+    """Begins a transaction that goes on seeing what is committed now."""
+
     begin_write_sql: ClassVar[str | None] = None
     """Takes the right to write at the start of a transaction, where that needs a statement of its own."""
 

@@ -54,6 +54,7 @@ class SQLite(Dialect):
     row_list_word: ClassVar[str] = "VALUES "
     ordered_join: ClassVar[str] = "CROSS JOIN"
     change_counter_sql: ClassVar[str | None] = "PRAGMA data_version"
+    begin_snapshot_sql: ClassVar[str | None] = "BEGIN"
     begin_write_sql: ClassVar[str | None] = "BEGIN IMMEDIATE"
     defer_constraints_sql: ClassVar[str | None] = "PRAGMA defer_foreign_keys = ON"
     enforce_foreign_keys_sql: ClassVar[str | None] = "PRAGMA foreign_keys = ON"

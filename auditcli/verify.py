@@ -1,0 +1,234 @@
+"""Proving that nothing was missed: the log, folded to its end, against all rows that are there.
+
+Each table's records are folded in id order into a scratch database, so that memory stays flat. On the way every
+`before` has to be what the record before it left, so that a change missed in the middle shows too; then every live row
+is compared with the state that the fold ended in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from auditcli import codec
+from auditcli.log.query import Criteria
+from auditcli.log.reader import Gap, LogReader
+from auditcli.log.schema import read_shapes
+from auditcli.log.settings import Tracking, read_tracking
+from auditcli.model import Change, Image, JsonValue, RowKey, TableName
+from auditcli.rows import RowReader, image_word
+from auditcli.shape import DatabaseShape, TableShape
+from auditcli.verifying.states import State, States
+
+_PAGE = 1000
+
+
+class Kind(StrEnum):
+    """What is wrong with a row."""
+
+    MISSED = "missed"
+    CHANGED = "changed"
+    EXTRA = "extra"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row, or one cell of it, that is not as the log says.
+
+    `missed`: the row is there, and the log has it deleted. `extra`: the log has it, and it is gone. `changed`: a cell
+    differs. `broken`: a record does not start where the one before it ended. `change_id` is the last change that the
+    log knows; `is_known_gap` says that a recorded gap explains it.
+    """
+
+    kind: Kind
+    table: TableName
+    row: RowKey | None
+    column: str | None
+    logged: JsonValue
+    found: JsonValue
+    change_id: int
+    timestamp: datetime
+    actor: str | None
+    is_known_gap: bool = False
+
+
+@dataclass
+class Tally:
+    """What was looked at of one table; rows that no record or baseline speaks of are not `covered`."""
+
+    records: int = 0
+    rows: int = 0
+    not_covered: int = 0
+    differences: int = 0
+    in_gaps: int = 0
+    unknown_columns: set[str] = field(default_factory=set)
+
+
+class Verification:
+    """One run over one consistent snapshot; `tallies` is complete when `differences` is exhausted."""
+
+    def __init__(
+        self,
+        reader: LogReader,
+        wanted: frozenset[TableName] | None = None,
+        on_progress: Callable[[TableName, Tally], None] | None = None,
+    ) -> None:
+        self.tallies: dict[TableName, Tally] = {}
+        self._reader = reader
+        self._wanted = wanted
+        self._on_progress = on_progress or (lambda _table, _tally: None)
+
+    def differences(self) -> Iterator[Difference]:
+        """All that differs, table by table. The connection must not have begun a transaction."""
+        reader = self._reader
+        if reader.dialect.begin_snapshot_sql is not None:
+            reader.connection.exec_driver_sql(reader.dialect.begin_snapshot_sql)
+        shapes = read_shapes(reader.connection, reader.dialect)
+        tracking = read_tracking(reader.connection, reader.tables)
+        for table in self._tables(shapes, tracking):
+            tally = self.tallies[table] = Tally()
+            self._on_progress(table, tally)
+            for found in _TableRun(reader, table, shapes.tables.get(table), tracking, tally).differences():
+                tally.in_gaps += found.is_known_gap
+                tally.differences += not found.is_known_gap
+                yield found
+
+    def _tables(self, shapes: DatabaseShape, tracking: Tracking) -> list[TableName]:
+        own = self._reader.tables.table_names
+        live = {table for table in shapes.tables if table not in own and tracking.covers(table)}
+        known = live | {table for table in self._reader.tracked_tables() if tracking.covers(table)}
+        return sorted((table for table in known if self._wanted is None or table in self._wanted), key=str)
+
+
+class _TableRun:
+    def __init__(
+        self, reader: LogReader, table: TableName, shape: TableShape | None, tracking: Tracking, tally: Tally
+    ) -> None:
+        self._reader = reader
+        self._table = table
+        self._shape = shape
+        self._masked = frozenset(tracking.mask_columns.get(str(table), ()))
+        self._excluded = frozenset(tracking.exclude_columns.get(str(table), ()))
+        self._tally = tally
+        self._gaps = reader.gaps(tables=[table])
+        remembered = reader.table_shape(table)
+        self._key = (shape or remembered).primary_key if shape or remembered else ()  # type: ignore[union-attr]
+
+    def differences(self) -> Iterator[Difference]:
+        with States() as states:
+            yield from self._fold(states)
+            yield from self._compare(states)
+            for state in states.left():
+                yield self._difference(Kind.EXTRA, state)
+
+    # The fold, and whether each record starts where the one before it ended.
+
+    def _fold(self, states: States) -> Iterator[Difference]:
+        for change in self._reader.records(Criteria(self._reader.in_table(self._table))):
+            self._tally.records += 1
+            known = None if change.before is None else states.take(self._word(change.before), change.before)
+            if known is None and change.before is None:
+                known = states.take_gone(self._word(change.image))
+            elif known is not None and change.before is not None and known.image is not None:
+                column = self._first_difference(known.image, change.before)
+                if column is not None:
+                    yield self._difference(Kind.BROKEN, known, column, change.before.get(column), until=change.id)
+            states.put(self._word(change.image), _state(change))
+
+    def _first_difference(self, left: Image, right: Image) -> str | None:
+        """The first column that both know and that differs."""
+        return next(
+            (
+                column
+                for column, value in left.items()
+                if column in right and column not in self._masked and not codec.same(value, right[column])
+            ),
+            None,
+        )
+
+    # The rows that are there.
+
+    def _compare(self, states: States) -> Iterator[Difference]:
+        if self._shape is None:
+            return
+        rows = RowReader(self._reader.connection, self._reader.dialect)
+        place: tuple[object, ...] | None = None
+        while page := rows.page(self._shape, place, _PAGE):
+            place = page[-1].locator
+            for row in page:
+                self._tally.rows += 1
+                image = {column: value for column, value in row.image.items() if column not in self._excluded}
+                yield from self._compare_row(states, image)
+            if len(page) < _PAGE or not self._shape.locator:
+                return
+
+    def _compare_row(self, states: States, live: Image) -> Iterator[Difference]:
+        state = states.take(self._word(live), live)
+        if state is None:
+            gone = states.take_gone(self._word(live))
+            if gone is None:
+                self._tally.not_covered += 1
+            else:
+                yield self._difference(Kind.MISSED, gone, found=None, row_image=live)
+            return
+        logged = state.image or {}
+        self._tally.unknown_columns |= live.keys() - logged.keys()
+        for column, value in logged.items():
+            if column in live and column not in self._masked and not codec.same(value, live[column]):
+                yield self._difference(Kind.CHANGED, state, column, live[column])
+
+    def _word(self, image: Image) -> str:
+        """What finds a row's state again: its key, or all of its values where it has none."""
+        if self._key and all(column in image for column in self._key):
+            return codec.dump([image[column] for column in self._key])
+        return image_word(image)
+
+    def _difference(
+        self,
+        kind: Kind,
+        state: State,
+        column: str | None = None,
+        found: JsonValue = None,
+        *,
+        until: int | None = None,
+        row_image: Image | None = None,
+    ) -> Difference:
+        image = row_image or state.image or {}
+        row_id = codec.row_id_of(image, self._key)
+        return Difference(
+            kind=kind,
+            table=self._table,
+            row=None if row_id is None else RowKey(self._table, row_id),
+            column=column,
+            logged=None if column is None else (state.image or {}).get(column),
+            found=found,
+            change_id=state.change_id,
+            timestamp=state.timestamp,
+            actor=state.actor,
+            is_known_gap=any(_explains(gap, state.change_id, until) for gap in self._gaps),
+        )
+
+
+def _state(change: Change) -> State:
+    return State(change.id, change.timestamp, change.actor, change.after)
+
+
+def _explains(gap: Gap, last_id: int, until: int | None) -> bool:
+    """Whether changes may be missing between a record and the next one, or the end."""
+    reaches = gap.until_id is None or gap.until_id >= last_id
+    return reaches and (until is None or gap.after_id < until)
+
+
+def totals(tallies: Mapping[TableName, Tally]) -> Tally:
+    """All tables together."""
+    whole = Tally()
+    for tally in tallies.values():
+        whole.records += tally.records
+        whole.rows += tally.rows
+        whole.not_covered += tally.not_covered
+        whole.differences += tally.differences
+        whole.in_gaps += tally.in_gaps
+    return whole
