@@ -17,6 +17,7 @@ from auditcli.capture.handover import take_back
 from auditcli.capture.recorder import Recorder
 from auditcli.capture.scene import Scene, quiet
 from auditcli.capture.scenes import Scenes
+from auditcli.capture.triggers import waiting_at_most
 from auditcli.checks import Surroundings, check_steps
 from auditcli.clock import Clock, utc_now
 from auditcli.dialects import Dialect, dialect_named
@@ -75,7 +76,11 @@ def apply_plan(
         raise PlanConflict(plan.conflicts, "the plan has conflicts")
     if plan.is_empty:
         return Outcome(plan)
-    with _connected(target) as connection, quiet(connection), _lock_timeout(connection, lock_timeout):
+    with (
+        _connected(target) as connection,
+        quiet(connection),
+        waiting_at_most(connection, dialect_named(connection.dialect.name), lock_timeout),
+    ):
         return _apply(connection, plan, tables or log_tables(), clock)
 
 
@@ -85,24 +90,6 @@ def _connected(target: Engine | Connection) -> Iterator[Connection]:
         raise UsageError("the connection has a transaction open", hint="commit or roll back before the plan is applied")
     with nullcontext(target) if isinstance(target, Connection) else target.connect() as connection:
         yield connection
-
-
-@contextmanager
-def _lock_timeout(connection: Connection, seconds: float) -> Iterator[None]:
-    """Wait so long for locks inside the block, and as long as before after it."""
-    dialect = dialect_named(connection.dialect.name)
-    wanted = dialect.set_lock_timeout_sql(int(seconds * 1000))
-    if wanted is None or dialect.lock_timeout_sql is None:
-        yield
-        return
-    before = connection.exec_driver_sql(dialect.lock_timeout_sql).scalar_one()
-    connection.exec_driver_sql(wanted)
-    connection.rollback()
-    try:
-        yield
-    finally:
-        connection.exec_driver_sql(dialect.set_lock_timeout_sql(int(before)) or wanted)
-        connection.rollback()
 
 
 def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) -> Outcome:

@@ -8,11 +8,18 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from auditcli.capture.triggers import NOTHING_TO_DO, CaptureWork, plan_capture, refresh_triggers
+from auditcli.capture.triggers import NOTHING_TO_DO, CaptureWork, plan_capture, refresh_triggers, waiting_at_most
 from auditcli.dialects import Dialect
 from auditcli.errors import NotFound, UsageError
 from auditcli.log.schema import read_shapes, remember_shapes
-from auditcli.log.settings import Tracking, check_columns, propose_bookkeeping, read_tracking, write_tracking
+from auditcli.log.settings import (
+    Tracking,
+    check_columns,
+    check_keys,
+    propose_bookkeeping,
+    read_tracking,
+    write_tracking,
+)
 from auditcli.log.tables import LogTables
 from auditcli.log.upgrade import find_log, init_log, log_ddl
 from auditcli.model import TableName
@@ -61,7 +68,16 @@ def plan_preparation(connection: Connection, tables: LogTables, dialect: Dialect
     named = replace(stored, **{name: wish for name, wish in vars(wishes).items() if wish is not None})
     proposed = {} if named.bookkeeping else _proposed(named, shapes)
     tracking = replace(named, bookkeeping=proposed) if proposed else named
-    check_columns(tracking, shapes)
+    # What the log says already may be of tables and columns that are gone by now.
+    check_columns(
+        Tracking(
+            exclude_columns=wishes.exclude_columns or {},
+            mask_columns=wishes.mask_columns or {},
+            bookkeeping=wishes.bookkeeping or {},
+        ),
+        shapes,
+    )
+    check_keys(tracking, shapes)
     return Preparation(
         from_version=None if found is None else found.version,
         tracking=tracking,
@@ -73,10 +89,16 @@ def plan_preparation(connection: Connection, tables: LogTables, dialect: Dialect
 
 
 def prepare(
-    connection: Connection, tables: LogTables, dialect: Dialect, wishes: Wishes, *, now: datetime
+    connection: Connection,
+    tables: LogTables,
+    dialect: Dialect,
+    wishes: Wishes,
+    *,
+    now: datetime,
+    lock_timeout: float = 2.0,
 ) -> Preparation:
-    """Create or upgrade the log and write what is tracked into it, in one transaction."""
-    with connection.begin():
+    """Create or upgrade the log, write what is tracked into it and see to the triggers, in one transaction."""
+    with waiting_at_most(connection, dialect, lock_timeout), connection.begin():
         if dialect.begin_write_sql is not None:
             connection.exec_driver_sql(dialect.begin_write_sql)
         planned = plan_preparation(connection, tables, dialect, wishes)

@@ -8,7 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from auditcli.capture.triggers import plan_capture
 from auditcli.log.reader import LogReader
+from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking
 from auditcli.log.upgrade import LogInfo, check_log
 from auditcli.model import Change, TableName
@@ -54,14 +56,20 @@ def read_status(reader: LogReader) -> Status:
 
 def _tables(reader: LogReader) -> tuple[TableStatus, ...]:
     counted = _counts(reader)
+    tracking = read_tracking(reader.connection, reader.tables)
+    present = frozenset(read_shapes(reader.connection, reader.dialect).tables)
+    stale = plan_capture(reader.connection, reader.tables, reader.dialect, tracking).refreshed
     triggers = _triggered(reader)
-    known = sorted({*reader.tracked_tables(), *counted}, key=str)
-    return tuple(_status_of(table, counted.get(table), has_triggers=table in triggers) for table in known)
-
-
-def _status_of(table: TableName, counted: tuple[int, int] | None, *, has_triggers: bool) -> TableStatus:
-    changes, last_id = counted or (0, None)
-    return TableStatus(table, changes, last_id, "triggers" if has_triggers else "listeners")
+    found = []
+    for table in sorted({*reader.tracked_tables(), *counted}, key=str):
+        changes, last_id = counted.get(table) or (0, None)
+        capture = "triggers" if table in triggers else "listeners"
+        if table not in present:
+            capture = "dropped"
+        elif table in stale:
+            capture = "triggers (stale)"
+        found.append(TableStatus(table, changes, last_id, capture))
+    return tuple(found)
 
 
 def _triggered(reader: LogReader) -> set[TableName]:

@@ -15,7 +15,7 @@ from auditcli.clock import Clock
 from auditcli.dialects import Dialect, dialect_named
 from auditcli.errors import CaptureError, LogError, UsageError
 from auditcli.log.schema import read_shapes, remember_shapes
-from auditcli.log.settings import Tracking, check_columns, write_tracking
+from auditcli.log.settings import Tracking, check_columns, check_keys, write_tracking
 from auditcli.log.tables import LogTables
 from auditcli.log.upgrade import check_log, find_log, init_log
 from auditcli.model import TableName
@@ -145,7 +145,9 @@ class Scenes:
             init_log(connection, self._tables)
         shapes = read_shapes(connection, self.dialect(connection))
         tracking = self._settle(connection, facts)
-        check_columns(tracking, shapes)
+        # What the log says may be about tables that are gone by now.
+        check = check_columns if facts.tracking is None else check_keys
+        check(tracking, shapes)
         scene = Scene(self._tables, self.dialect(connection), shapes, tracking, facts.triggered)
         remember_shapes(connection, self._tables, scene.tracked_shapes(), self.clock())
         return scene

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from auditcli.dialects import Dialect
 from auditcli.dialects.capture import CaptureObject, CaptureTable, LogNames
+from auditcli.errors import AuditError, LockTimeout
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
 from auditcli.log.tables import LogTables
@@ -42,11 +45,20 @@ class CaptureWork:
     drop: tuple[Installed, ...]
     unchanged: tuple[CaptureObject, ...]
     hashes: Mapping[str, str]
+    replaced: frozenset[str] = frozenset()
 
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to do."""
         return bool(self.create or self.drop)
+
+    @property
+    def refreshed(self) -> frozenset[TableName]:
+        """The tables that have triggers, but not all of them as they should be."""
+        there = {each.table for each in self.unchanged} | {each.table for each in self.drop}
+        there |= {each.table for each in self.create if _word(each.kind, each.name, each.table) in self.replaced}
+        changed = {each.table for each in self.create} | {each.table for each in self.drop}
+        return frozenset(table for table in there & changed if table is not None)
 
     def tables(self) -> list[TableName]:
         """The tables that the work is about."""
@@ -82,21 +94,38 @@ def plan_capture(
         drop=tuple(each for word, each in there.items() if word not in named),
         unchanged=tuple(each for word, each in named.items() if word in good),
         hashes=hashes,
+        replaced=frozenset(there).intersection(named) - good,
     )
 
 
 def carry_out(connection: Connection, tables: LogTables, dialect: Dialect, work: CaptureWork) -> None:
     """Do the work; broken off where definitions can't be rolled back, it is gone on with by planning anew."""
-    for statement in (dialect.drop_capture_sql(each.kind, each.name, each.table) for each in work.drop):
-        connection.exec_driver_sql(statement)
+    for gone in work.drop:
+        _define(connection, dialect, gone, [dialect.drop_capture_sql(gone.kind, gone.name, gone.table)])
     done = {_word(each.kind, each.name, each.table) for each in work.unchanged}
     for each in work.create:
-        for statement in each.create:
-            connection.exec_driver_sql(statement)
+        _define(connection, dialect, each, each.create)
         done.add(_word(each.kind, each.name, each.table))
         if not dialect.transactional_ddl:
             _store_hashes(connection, tables, work, done)
     _store_hashes(connection, tables, work, done)
+
+
+@contextmanager
+def waiting_at_most(connection: Connection, dialect: Dialect, seconds: float) -> Iterator[None]:
+    """Wait so long for locks inside the block: behind one that waits for a table, all its writers queue."""
+    wanted = dialect.set_lock_timeout_sql(int(seconds * 1000))
+    if wanted is None or dialect.lock_timeout_sql is None:
+        yield
+        return
+    before = connection.exec_driver_sql(dialect.lock_timeout_sql).scalar_one()
+    connection.exec_driver_sql(wanted)
+    connection.commit()
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(dialect.set_lock_timeout_sql(int(before)) or wanted)
+        connection.commit()
 
 
 def refresh_triggers(connection: Connection, tables: LogTables, dialect: Dialect, tracking: Tracking) -> CaptureWork:
@@ -110,6 +139,29 @@ def refresh_triggers(connection: Connection, tables: LogTables, dialect: Dialect
 def log_names(tables: LogTables) -> LogNames:
     """The tables of a log that triggers write."""
     return LogNames(tables.changelog_name, TableName(tables.transaction.name, tables.schema))
+
+
+def _define(
+    connection: Connection, dialect: Dialect, each: CaptureObject | Installed, statements: Sequence[str]
+) -> None:
+    try:
+        for statement in statements:
+            # Without parameters no driver takes a % in a name for a mark.
+            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+    except DBAPIError as error:
+        raise _refused(dialect, each, error) from error
+
+
+def _refused(dialect: Dialect, each: CaptureObject | Installed, error: DBAPIError) -> AuditError:
+    left = "nothing was changed" if dialect.transactional_ddl else "`audit init` goes on from there"
+    if dialect.is_lock_timeout(error):
+        hint = f"try again, or wait longer with --lock-timeout SECONDS; {dialect.lock_holder_hint()}"
+        return LockTimeout(f"{each.table or 'the database'} is locked; {left}", hint=hint)
+    place = "" if each.table is None else f" on {each.table}"
+    return AuditError(
+        f"the {each.kind} {each.name!r}{place} can't be defined; {left}. The database says: {error.orig}",
+        hint="it takes the right to create triggers (GRANT TRIGGER on the table); if the table is gone, init again",
+    )
 
 
 def _captured(tracking: Tracking, shapes: DatabaseShape, tables: LogTables) -> list[CaptureTable]:

@@ -78,7 +78,9 @@ def init(
             if dry_run:
                 planned = plan_preparation(connection, database.tables, database.dialect, wishes)
             else:
-                planned = prepare(connection, database.tables, database.dialect, wishes, now=utc_now())
+                planned = prepare(
+                    connection, database.tables, database.dialect, wishes, now=utc_now(), lock_timeout=lock_timeout
+                )
         if dry_run:
             for statement in planned.sql(database.dialect):
                 app.out.text(statement + ";\n")

@@ -66,18 +66,18 @@ def _record(found: Difference) -> dict[str, Any]:
 
 
 def _tell(app: AppContext, run: Verification) -> None:
-    from auditcli.present import counted
+    from auditcli.present import counted, wrapped_names
     from auditcli.verify import totals
 
     whole = totals(run.tallies)
     looked_at = f"{counted(whole.rows, 'row')} of {counted(len(run.tallies), 'table')}"
     app.out.note(f"compared {looked_at} with {counted(whole.records, 'change')}")
+    open_tables = [f"{table} {tally.not_covered:,}" for table, tally in run.tallies.items() if tally.not_covered]
+    if open_tables:
+        app.out.note(f"{counted(whole.not_covered, 'row')} not covered: neither a change nor a baseline speaks of them")
+        app.out.note(f"  {wrapped_names(open_tables)}")
+        app.out.note("  `audit init --baseline` records them as they are")
     for table, tally in run.tallies.items():
-        if tally.not_covered:
-            app.out.note(
-                f"{table}: {counted(tally.not_covered, 'row')} not covered: no change or baseline speaks of them "
-                "(`audit init --baseline` records them)"
-            )
         if tally.unknown_columns:
             app.out.note(f"{table}: not in the log for all rows: {', '.join(sorted(tally.unknown_columns))}")
     if whole.in_gaps:

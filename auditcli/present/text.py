@@ -86,8 +86,8 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def wrapped_names(names: Iterable[TableName], most: int = 4) -> str:
-    """Some table names, saying how many more there are."""
+def wrapped_names(names: Iterable[object], most: int = 4) -> str:
+    """Some names, saying how many more there are."""
     words = [visible(str(name)) for name in names]
     more = f", … {len(words) - most} more" if len(words) > most else ""
     return ", ".join(words[:most]) + more

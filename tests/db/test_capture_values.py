@@ -53,7 +53,7 @@ from auditcli.codec import BrokenText
 from auditcli.dialects import dialect_named
 from auditcli.model import JsonValue
 from auditcli.shape import ColumnShape
-from tests.db.recorded import Store
+from tests.db.recorded import Item, Store
 
 SQLITE = dialect_named("sqlite")
 
@@ -409,3 +409,19 @@ def _expression(value: object) -> Any:
     bound = SQLITE.bind(codec.encode(value), ColumnShape("v", ""))
     statement = text(bound.sql.replace("?", ":value"))
     return statement.bindparams(value=bound.values[0]) if bound.values else statement
+
+
+def test_a_masked_column_never_reaches_the_log_though_its_changes_do(store: Store) -> None:
+    store.create()
+    store.track(mask_columns={"item": ("state",)})
+    store.left_out = {"item": ()}
+
+    with store.factory.begin() as session:
+        session.add(Item(id=1, name="a", state="secret"))
+    with store.factory.begin() as session:
+        session.get_one(Item, 1).state = "better"
+
+    kept = store.query("SELECT event_type, before, after FROM changelog ORDER BY id")
+    assert [event for event, _, _ in kept] == ["INSERT", "UPDATE"]
+    assert "secret" not in str(kept)
+    assert "better" not in str(kept)

@@ -1,0 +1,82 @@
+"""`audit verify`: the proof that nothing was missed, and the exit code that says so."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shop import Ran
+
+Audit = Callable[..., Ran]
+
+
+@pytest.fixture
+def recorded(run: Audit, tmp_path: Path) -> Path:
+    """A database with triggers, a baseline and a change."""
+    path = tmp_path / "app.db"
+    _write(path, "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)", "INSERT INTO item VALUES (1, 'a'), (2, 'b')")
+    run("-u", str(path), "init", "--baseline")
+    _write(path, "UPDATE item SET name = 'c' WHERE id = 1")
+    return path
+
+
+def _write(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_a_complete_log_is_proved_with_exit_0(run: Audit, recorded: Path) -> None:
+    ran = run("-u", str(recorded), "verify")
+
+    assert (ran.code, ran.out) == (0, "")
+    assert "compared 2 rows of 1 table with 3 changes" in ran.err
+    assert "nothing was missed: every covered row is as the log says" in ran.err
+
+
+def test_a_change_behind_the_log_is_named_with_exit_1(run: Audit, recorded: Path) -> None:
+    _write(
+        recorded,
+        'DROP TRIGGER "auditcli_capture_changelog_after_update_item"',
+        "UPDATE item SET name = 'z' WHERE id = 2",
+    )
+
+    ran = run("-u", str(recorded), "verify", "-o", "json")
+
+    [found] = json.loads(ran.out)
+    assert ran.code == 1
+    assert (found["difference"], found["row"], found["column"]) == ("changed", "item/2", "name")
+    assert (found["logged"], found["found"], found["last_change"]) == ("b", "z", 2)
+    assert "changes are missing in the log" in ran.err
+
+
+def test_rows_that_nothing_speaks_of_are_counted_with_the_way_out(run: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    _write(path, "CREATE TABLE item (id INTEGER PRIMARY KEY)", "INSERT INTO item VALUES (1), (2)")
+    run("-u", str(path), "init")
+
+    ran = run("-u", str(path), "verify")
+
+    assert ran.code == 0
+    assert "2 rows not covered" in ran.err
+    assert "audit init --baseline" in ran.err
+
+
+def test_a_table_that_is_not_tracked_is_not_found(run: Audit, recorded: Path) -> None:
+    ran = run("-u", str(recorded), "verify", "--table", "itm")
+
+    assert ran.code == 3
+    assert "item" in ran.hint
+
+
+def test_a_database_without_a_log_can_not_be_verified(run: Audit, tmp_path: Path) -> None:
+    path = tmp_path / "app.db"
+    _write(path, "CREATE TABLE item (id INTEGER PRIMARY KEY)")
+
+    assert run("-u", str(path), "verify").code == 8
