@@ -86,7 +86,7 @@ class Store:
 def capture_rows(rounds: int) -> Iterator[Ratio]:
     """Flushes of 1,000 rows and transactions of one, tracked against untracked; then against Continuum."""
     with TemporaryDirectory() as folder:
-        plain, tracked = (Store(Path(folder) / f"{name}.db", _model()) for name in ("plain", "tracked"))
+        plain, tracked = (Store(Path(folder) / f"{name}.db", new_model()) for name in ("plain", "tracked"))
         auditcli.track(tracked.sessions, create=True)
         for store in (plain, tracked):
             store.insert()
@@ -105,7 +105,7 @@ def _continuum_rows(plain: Store, tracked: Store, folder: Path, rounds: int) -> 
     from sqlalchemy_continuum import make_versioned
 
     make_versioned(user_cls=None)
-    continuum = Store(folder / "continuum.db", _model(__versioned__={}))
+    continuum = Store(folder / "continuum.db", new_model(__versioned__={}))
     continuum.insert()
     for name, kind in (("inserts", Store.insert), ("updates", Store.update)):
         yield measure_overhead(
@@ -118,7 +118,7 @@ def _continuum_rows(plain: Store, tracked: Store, folder: Path, rounds: int) -> 
         )
 
 
-def _model(**attributes: Any) -> type[Any]:
+def new_model(**attributes: Any) -> type[Any]:
     """A model in a registry of its own."""
     base = type("Base", (DeclarativeBase,), {})
     model = type("Track", (Columns, base), {"__tablename__": "track", **attributes})

@@ -95,22 +95,22 @@ class _Triggers:
         clashes = self._clashes()
         found = [
             self._trigger("after_insert", "AFTER INSERT", None, self._inserted(can_replace=bool(clashes))),
-            self._trigger("after_update", "AFTER UPDATE", self._differs(), self._updated(can_replace=bool(clashes))),
             self._trigger("after_delete", "AFTER DELETE", None, self._deleted(can_replace=bool(clashes))),
         ]
-        if clashes:
-            columns = ", ".join(map(_quoted, self._clashing_columns()))
-            event = f"BEFORE UPDATE OF {columns}" if columns else "BEFORE UPDATE"
-            found += [
-                self._trigger("before_insert", "BEFORE INSERT", None, self._put_aside(clashes, "1")),
-                self._trigger(
-                    "before_update",
-                    event,
-                    None,
-                    self._put_aside(clashes, f"{self._place('t')} IS NOT {self._place('OLD')}"),
-                ),
-            ]
-        return found
+        if not clashes:
+            return [*found, self._trigger("after_update", "AFTER UPDATE", self._differs(), [self._update()])]
+        # Only a row whose key changes can replace another one: the many other updates are spared the search.
+        key = self._clashing_columns()
+        moves = self._differs(key)
+        stays = f"NOT ({moves}) AND ({self._differs()})"
+        before = f"{self._place('t')} IS NOT {self._place('OLD')}"
+        return [
+            *found,
+            self._trigger("after_update", "AFTER UPDATE", stays, [self._update()]),
+            self._trigger("moved", "AFTER UPDATE", moves, self._moved()),
+            self._trigger("before_insert", "BEFORE INSERT", None, self._put_aside(clashes, "1")),
+            self._trigger("before_move", "BEFORE UPDATE", moves, self._put_aside(clashes, before)),
+        ]
 
     def _trigger(self, what: str, event: str, condition: str | None, body: list[str]) -> CaptureObject:
         name = f"{_trigger_start(self._log)}{what}_{self._name}"
@@ -142,17 +142,17 @@ class _Triggers:
             self._forget_gone(),
         ]
 
-    def _updated(self, *, can_replace: bool) -> list[str]:
+    def _update(self, condition: str = "") -> str:
         old_key, new_key = self._row_id("OLD"), self._row_id("NEW")
         moved = f"CASE WHEN {old_key} IS NOT {new_key} THEN {old_key} END" if self._shape.primary_key else "NULL"
-        update = self._record("UPDATE", new_key, moved, self._image("OLD"), self._image("NEW", since="OLD"))
-        if not can_replace:
-            return [update]
+        return self._record("UPDATE", new_key, moved, self._image("OLD"), self._image("NEW", since="OLD"), condition)
+
+    def _moved(self) -> list[str]:
         return [
             f"DELETE FROM {self._aside} WHERE {self._of_table} AND place IS {self._place('OLD')}",
             self._record("DELETE", "a.row_id", "NULL", "a.image", "NULL", self._from_gone()),
             self._forget_gone(),
-            update,
+            self._update(f"WHERE {self._differs()}"),
         ]
 
     def _deleted(self, *, can_replace: bool) -> list[str]:
@@ -219,8 +219,9 @@ class _Triggers:
         stayed = f"length({column}) > {codec.SAME_OVER} AND {_same(before, column)}"
         return f"CASE WHEN {stayed} THEN '{{\"$same\":true}}' ELSE {encoded(column)} END"
 
-    def _differs(self) -> str:
-        pairs = [(f"OLD.{_quoted(name)}", f"NEW.{_quoted(name)}") for name in self._table.recorded]
+    def _differs(self, columns: Iterable[str] | None = None) -> str:
+        names = self._table.recorded if columns is None else columns
+        pairs = [(f"OLD.{_quoted(name)}", f"NEW.{_quoted(name)}") for name in names]
         return " OR ".join(f"NOT ({_same(old, new)})" for old, new in pairs)
 
     # What may be in the way of a new row.
@@ -247,11 +248,11 @@ class _Triggers:
         return f"({' AND '.join(conditions)})"
 
     def _clashing_columns(self) -> list[str]:
-        """The columns whose assignment can bring a row into another one's way; none where any may."""
+        """The columns whose change can bring a row into another one's way: any, where an index has expressions."""
         if any(index.is_opaque for index in self._shape.unique_indexes):
-            return []
+            return list(self._shape.column_names)
         columns = [*self._shape.primary_key, *(name for key in self._shape.unique_keys for name in key)]
-        return list(dict.fromkeys(columns))
+        return list(dict.fromkeys(columns)) or list(self._shape.column_names)
 
 
 def encoded(column: str) -> str:

@@ -52,7 +52,7 @@ def test_init_again_leaves_what_is_installed_alone(run: Audit, empty: Path) -> N
 
     ran = run("-u", str(empty), "init")
 
-    assert "triggers: 15 up to date" in ran.err
+    assert "triggers: 18 up to date" in ran.err
     assert "installed" not in ran.err
     assert _triggers(empty) == before
 
@@ -90,7 +90,7 @@ def test_init_remove_takes_the_triggers_away_and_leaves_the_log(run: Audit, empt
 
     ran = run("-u", str(empty), "init", "--remove")
 
-    assert "triggers: 15 removed" in ran.err
+    assert "triggers: 18 removed" in ran.err
     assert _triggers(empty) == {}
     assert "\tcustomer\t99\t" in run("-u", str(empty), "log").out
 

@@ -411,10 +411,10 @@ def _expression(value: object) -> Any:
     return statement.bindparams(value=bound.values[0]) if bound.values else statement
 
 
-def test_a_masked_column_never_reaches_the_log_though_its_changes_do(store: Store) -> None:
+def test_a_masked_column_never_reaches_the_log_though_its_changes_do(engine: Engine) -> None:
+    store = Store(engine, str(engine.url.database))
     store.create()
     store.track(mask_columns={"item": ("state",)})
-    store.left_out = {"item": ()}
 
     with store.factory.begin() as session:
         session.add(Item(id=1, name="a", state="secret"))
