@@ -22,6 +22,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Dialect,
+    Engine,
     Enum,
     Float,
     Integer,
