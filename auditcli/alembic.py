@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+import alembic.util
 from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, Operations
@@ -29,6 +30,11 @@ from auditcli.log.settings import Tracking, read_tracking, write_tracking
 from auditcli.log.tables import DEFAULT_NAME, LogTables, log_tables
 from auditcli.log.upgrade import check_log, find_log, init_log
 from auditcli.model import TableName
+
+# Before it had priorities, Alembic compared in the order of registration.
+_LAST: dict[str, Any] = (
+    {"priority": alembic.util.DispatchPriority.LAST} if hasattr(alembic.util, "DispatchPriority") else {}
+)
 
 
 class _AuditOp(MigrateOperation):
@@ -185,7 +191,8 @@ def _connection(operations: Operations) -> Connection:
     return connection
 
 
-@comparators.dispatch_for("schema")
+# After the comparison of tables, whose proposals about the log are taken back.
+@comparators.dispatch_for("schema", **_LAST)
 def _compare(context: AutogenContext, upgrade: UpgradeOps, _schemas: Collection[str | None]) -> None:
     """Propose what is missing of the log and its triggers, and leave the log's own tables alone."""
     connection = context.connection
