@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ SAME_OVER = 2048
 
 ROW_ID_LIMIT = 255
 """The longest look-up key, in characters; longer ones stand as their hash."""
+
+_INVALID = re.compile("[\udc80-\udcff]")
 
 _PLAIN = frozenset({type(None), bool, int, str})
 
@@ -159,7 +162,26 @@ def load_images(before: str | None, after: str | None) -> tuple[Image | None, Im
     new = json.loads(after) if after is not None else None
     if old is not None and new is not None and after is not None and '"$same"' in after:
         new = {column: old.get(column) if value == SAME else value for column, value in new.items()}
-    return old, new
+    return _with_valid_text(before, old), _with_valid_text(after, new, before)
+
+
+def valid_row_id(text: str | None) -> str | None:
+    """The look-up key of a text as a trigger wrote it, which may have bytes in it that are not valid."""
+    return text if text is None or text.isascii() or not _INVALID.search(text) else dump(_tagged(text))
+
+
+def _with_valid_text(text: str | None, image: Image | None, *more: str | None) -> Image | None:
+    """The image with each text in it tagged that is not valid UTF-8: its bytes stand in it as lone surrogates."""
+    if image is None or not any(each and not each.isascii() and _INVALID.search(each) for each in (text, *more)):
+        return image
+    return {
+        column: _tagged(value) if isinstance(value, str) and _INVALID.search(value) else value
+        for column, value in image.items()
+    }
+
+
+def _tagged(text: str) -> JsonValue:
+    return {"$text": text.encode("utf-8", "surrogateescape").hex()}
 
 
 def is_repeated(before: JsonValue, after: JsonValue) -> bool:

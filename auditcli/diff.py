@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, Text, func, select, type_coerce
+from sqlalchemy import Select, func, select, type_coerce
 
 from auditcli import codec
 from auditcli.changeset import threads
 from auditcli.log.prefilter import asks_for_tables_only
 from auditcli.log.query import Condition, Criteria, read_pages, unindexed, window_conditions
 from auditcli.log.reader import ALL, Header, LogReader, Window
+from auditcli.log.tables import StoredText
 from auditcli.model import Change, EventType, Source, TableName
 from auditcli.netchange import NetChange, TableStat, actors_in_order, diff_stat, net_of_story
 from auditcli.selection import Selection
@@ -163,8 +164,8 @@ class _WholeTable:
         first, last = (self._reader.tables.changelog.alias(name) for name in ("first", "last"))
         columns = (
             *run.c,
-            type_coerce(first.c.before, Text).label("before_text"),
-            type_coerce(last.c.after, Text).label("after_text"),
+            type_coerce(first.c.before, StoredText).label("before_text"),
+            type_coerce(last.c.after, StoredText).label("after_text"),
             *(first.c.event_type.label("first_event"), last.c.event_type.label("last_event")),
             *(first.c.actor.label("first_actor"), last.c.actor.label("last_actor")),
             *(last.c.timestamp, last.c.transaction_id, last.c.source),

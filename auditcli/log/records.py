@@ -8,10 +8,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Text, type_coerce
+from sqlalchemy import ColumnElement, Row, type_coerce
 
+from auditcli import codec
 from auditcli.errors import LogError
-from auditcli.log.tables import LogTables
+from auditcli.log.tables import LogTables, StoredText
 from auditcli.model import Change, EventType, Image, JsonValue, Source, TableName
 
 _EVENTS = {event.value: event for event in EventType}
@@ -54,9 +55,16 @@ def record_columns(tables: LogTables) -> tuple[ColumnElement[Any], ...]:
     log = tables.changelog.c
     return (
         *(log.id, log.transaction_id, log.timestamp, log.actor, log.table_schema, log.table_name),
-        *(log.row_id, log.old_row_id, log.event_type, log.source),
+        *(
+            type_coerce(log.row_id, StoredText).label("row_id"),
+            type_coerce(log.old_row_id, StoredText).label("old_row_id"),
+        ),
+        *(log.event_type, log.source),
         # As text: the reader of images parses both at once, and only of records that are wanted.
-        *(type_coerce(log.before, Text).label("before_text"), type_coerce(log.after, Text).label("after_text")),
+        *(
+            type_coerce(log.before, StoredText).label("before_text"),
+            type_coerce(log.after, StoredText).label("after_text"),
+        ),
     )
 
 
@@ -75,13 +83,13 @@ def change_of(row: Row[*tuple[Any, ...]], header: Header, read_images: ImagesOf)
         id=change_id,
         timestamp=timestamp,
         table=table_of(name, schema),
-        row_id=row_id,
+        row_id=codec.valid_row_id(row_id),
         event_type=event_type,
         before=old,
         after=new,
         transaction_id=transaction_id,
         actor=actor,
-        old_row_id=old_row_id,
+        old_row_id=codec.valid_row_id(old_row_id),
         source=written_by,
         reason=header.reason,
         context=header.context or {},

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     MetaData,
@@ -19,6 +20,9 @@ from sqlalchemy import (
     TypeDecorator,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import DateTime
 
 from auditcli.model import TableName
@@ -54,6 +58,38 @@ class ImageText(TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else json.loads(value)
+
+
+class _AsStored(FunctionElement[str]):
+    """A text as the database stores it, whether or not it is valid."""
+
+    inherit_cache = True
+
+
+@compiles(_AsStored)
+def _as_text(element: _AsStored, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(_AsStored, "sqlite")
+def _as_bytes(element: _AsStored, compiler: SQLCompiler, **options: Any) -> str:
+    # A trigger can't tell whether a text is valid UTF-8, and the driver refuses to return one that is not.
+    return f"CAST({compiler.process(element.clauses, **options)} AS BLOB)"
+
+
+class StoredText(TypeDecorator[str]):
+    """Text that a trigger wrote: bytes that are not valid stand in it as lone surrogates."""
+
+    impl = Text
+    cache_ok = True
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        stored = _AsStored(column)
+        stored.type = self
+        return stored
+
+    def process_result_value(self, value: str | bytes | None, dialect: Dialect) -> str | None:
+        return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 class LogTables:

@@ -215,3 +215,19 @@ def test_the_connections_own_lock_timeout_is_put_back(engine: Engine) -> None:
 
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == LOCK_TIMEOUT * 1000
     own.dispose()
+
+
+def test_text_that_is_not_valid_does_not_make_the_log_unreadable(engine: Engine) -> None:
+    broken = [b"\xc3\x28", b"\xe5\x82", "\u00a9".encode()]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT)")
+    with engine.connect() as connection:
+        prepare(connection, log_tables(), dialect_named("sqlite"), Wishes(triggers=True), now=utc_now())
+    with engine.begin() as connection:
+        for data in broken:
+            connection.exec_driver_sql("INSERT INTO note (body) VALUES (CAST(? AS TEXT))", (data,))
+
+    with engine.connect() as connection:
+        changes = list(LogReader(connection, log_tables()).changes())
+
+    assert [change.image["body"] for change in changes] == [{"$text": "c328"}, {"$text": "e582"}, "\u00a9"]
