@@ -10,19 +10,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Delete, Engine, Insert, TableClause, Update, event
+from sqlalchemy import Connection, Delete, Engine, Insert, Update, event
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session, SessionTransaction, UOWTransaction
 from sqlalchemy.sql.elements import RollbackToSavepointClause
 
 from auditcli.capture.context import untracked_reason
+from auditcli.capture.destinations import recorded_target, written_tables_of
 from auditcli.capture.handover import take_back, take_back_after_failure
 from auditcli.capture.readahead import flushed_rows, read_ahead
 from auditcli.capture.recorder import Recorder
 from auditcli.capture.scene import Scene, is_quiet, quiet
 from auditcli.capture.scenes import Scenes
 from auditcli.capture.sqltext import defines, rolls_back, runs_code, written_tables
-from auditcli.capture.statements import Dml, Parameters, SchemaMap, table_name, target
+from auditcli.capture.statements import Dml, Parameters, SchemaMap
 from auditcli.capture.targets import open_savepoints, session_target, sync_engine
 from auditcli.capture.touching import Touch, touch_rows
 from auditcli.capture.writing import Flush, Writing
@@ -158,11 +159,13 @@ class Tracker:
 
     def _touch(self, writing: Writing, statement: Dml, parameters: Parameters, schema_map: SchemaMap) -> Touch | None:
         """Read what the statement may change, if that matters to the log."""
+        connection = writing.recorder.connection
         reason = untracked_reason()
         if reason is not None:
-            self._leave_gap(writing, self._written(writing, statement, schema_map), reason)
+            scene = self._scene(writing)
+            self._leave_gap(writing, written_tables_of(scene, connection, statement, schema_map), reason)
             return None
-        table = self._recorded_target(writing, statement, schema_map)
+        table = recorded_target(self._scene(writing), connection, statement, schema_map)
         if table is None:
             writing.recorder.hand_over()
             return None
@@ -359,46 +362,6 @@ class Tracker:
                 writing.flush.unit = recorder.unit()
         return recorder.scene
 
-    def _written(self, writing: Writing, statement: Dml, schema_map: SchemaMap) -> list[TableName]:
-        """The table that a statement writes to, whatever it is, unless it is nobody's history."""
-        written: Any = statement.table
-        if not isinstance(written, TableClause):
-            return []
-        scene = self._scene(writing)
-        name = table_name(written, schema_map, writing.recorder.connection.dialect.default_schema_name)
-        known = _known_name(scene, name)
-        if known is not None:
-            return [known] if scene.matters(known) else []
-        kind = self._kind(writing, name)
-        return [name] if kind not in (None, "temporary") and scene.tracking.covers(name) else []
-
-    def _recorded_target(self, writing: Writing, statement: Dml, schema_map: SchemaMap) -> TableName | None:
-        """The table that a statement writes to, if that matters to the log."""
-        table = target(statement)
-        if table is None:
-            raise UnrecordableWrite(
-                f"a write to {statement.table}, which is no Table, can't be recorded",
-                hint="write to the Table itself, or wrap it in `auditcli.untracked(reason)`, which leaves a gap",
-            )
-        name = table_name(table, schema_map, writing.recorder.connection.dialect.default_schema_name)
-        scene = self._scene(writing)
-        known = _known_name(scene, name)
-        if known is not None:
-            return known if scene.matters(known) else None
-        kind = self._kind(writing, name)
-        if kind not in (None, "temporary") and scene.tracking.covers(name):
-            raise UnrecordableWrite(
-                f"a write to the {kind} {name} can't be recorded by listeners",
-                hint="write to its table, exclude it (`exclude_tables`), or wrap it in `auditcli.untracked(reason)`",
-            )
-        return None
-
-    def _kind(self, writing: Writing, name: TableName) -> str | None:
-        """What a name is that is no table: temporary ones are nobody's history, views can't be followed."""
-        recorder = writing.recorder
-        kinds = recorder.connection.exec_driver_sql(recorder.scene.dialect.relation_kind_sql(), (name.name,))
-        return next(iter(kinds.scalars().all()), None)
-
 
 _trackers: WeakKeyDictionary[Any, Tracker] = WeakKeyDictionary()
 
@@ -424,14 +387,6 @@ def _engine_tracker(engine: Engine) -> Tracker | None:
     """The tracker of the engine that a connection comes from, options of its own or not."""
     engines = (engine, getattr(engine, "_proxied", engine))
     return next((tracker for tracked, tracker in list(_trackers.items()) if sync_engine(tracked) in engines), None)
-
-
-def _known_name(scene: Scene, name: TableName) -> TableName | None:
-    """The table as the database spells it; None where there is none."""
-    if name in scene.shapes.tables:
-        return name
-    wanted = str(name).lower()
-    return next((table for table in scene.shapes.tables if str(table).lower() == wanted), None)
 
 
 def _is_savepoint(context: Any) -> bool:

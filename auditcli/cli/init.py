@@ -61,26 +61,13 @@ def init(
       audit init --exclude-column customer.password --mask customer.email
       audit init --baseline
     """
-    from auditcli.clock import utc_now
-    from auditcli.init import plan_preparation, prepare
-    from auditcli.log.upgrade import check_log
-
     _check_words(remove=remove, listeners=listeners, baseline=baseline)
     wishes = tracking.wishes(triggers=not (remove or listeners))
     if not dry_run:
         check_reason(app.target, who)
     with app.database(writing=not dry_run, lock_timeout=lock_timeout) as database:
         app.out.note(f"target: {database.target.masked_url}")
-        with database.engine.connect() as connection:
-            if remove:
-                check_log(connection, database.tables)
-                connection.rollback()
-            if dry_run:
-                planned = plan_preparation(connection, database.tables, database.dialect, wishes)
-            else:
-                planned = prepare(
-                    connection, database.tables, database.dialect, wishes, now=utc_now(), lock_timeout=lock_timeout
-                )
+        planned = _prepared(database, wishes, remove=remove, dry_run=dry_run, lock_timeout=lock_timeout)
         if dry_run:
             for statement in planned.sql(database.dialect):
                 app.out.text(statement + ";\n")
@@ -89,6 +76,21 @@ def init(
             _record_baseline(app, database)
         if not remove:
             app.out.note(_next_step(planned))
+
+
+def _prepared(database: Database, wishes: Wishes, *, remove: bool, dry_run: bool, lock_timeout: float) -> Preparation:
+    from auditcli.clock import utc_now
+    from auditcli.init import plan_preparation, prepare
+    from auditcli.log.upgrade import check_log
+
+    tables, dialect = database.tables, database.dialect
+    with database.engine.connect() as connection:
+        if remove:
+            check_log(connection, tables)
+            connection.rollback()
+        if dry_run:
+            return plan_preparation(connection, tables, dialect, wishes)
+        return prepare(connection, tables, dialect, wishes, now=utc_now(), lock_timeout=lock_timeout)
 
 
 def _check_words(*, remove: bool, listeners: bool, baseline: bool) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Column, Engine, MetaData, Table, Text, create_engine, insert, text
 
+import auditcli
 from auditcli.capture.triggers import CaptureWork
 from auditcli.clock import utc_now
 from auditcli.connect import LOCK_TIMEOUT
@@ -231,3 +232,28 @@ def test_text_that_is_not_valid_does_not_make_the_log_unreadable(engine: Engine)
         changes = list(LogReader(connection, log_tables()).changes())
 
     assert [change.image["body"] for change in changes] == [{"$text": "c328"}, {"$text": "e582"}, "\u00a9"]
+
+
+def test_an_autocommit_engine_and_a_view_are_no_hindrance_where_triggers_record(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE note (id INTEGER PRIMARY KEY, body TEXT)")
+        connection.exec_driver_sql("CREATE VIEW notes AS SELECT * FROM note")
+        connection.exec_driver_sql(
+            "CREATE TRIGGER through INSTEAD OF INSERT ON notes BEGIN INSERT INTO note (body) VALUES (NEW.body); END"
+        )
+    with engine.connect() as connection:
+        prepare(connection, log_tables(), dialect_named("sqlite"), Wishes(triggers=True), now=utc_now())
+    notes = Table("notes", MetaData(), Column("body", Text))
+    autocommit = create_engine(engine.url, isolation_level="AUTOCOMMIT")
+    auditcli.track(autocommit)
+
+    with auditcli.context(actor="alice"), autocommit.connect() as connection:
+        connection.execute(insert(notes).values(body="a"))
+        connection.commit()
+    with autocommit.connect() as connection:
+        connection.execute(text("INSERT INTO note (body) VALUES ('b')"))
+    autocommit.dispose()
+
+    with engine.connect() as connection:
+        changes = list(LogReader(connection, log_tables()).changes())
+    assert [(change.image["body"], change.actor) for change in changes] == [("a", "alice"), ("b", None)]
