@@ -127,5 +127,5 @@ def _record_baseline(app: AppContext, database: Database) -> None:
 
 def _next_step(planned: Preparation) -> str:
     if planned.tracking.triggers:
-        return "what any program changes is recorded from now on"
+        return "what any program changes is recorded from now on; `audit doctor` says what can't be"
     return "nothing is recorded until the application calls auditcli.track(…)"

@@ -15,6 +15,7 @@ from auditcli import __version__
 from auditcli.cli.context import AppContext, GlobalOptions
 from auditcli.cli.demo import demo
 from auditcli.cli.diff import diff
+from auditcli.cli.doctor import doctor
 from auditcli.cli.export import export
 from auditcli.cli.init import init
 from auditcli.cli.log import log
@@ -47,6 +48,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     export,
     mark,
     stats,
+    doctor,
     verify,
     pause,
     resume,

@@ -75,6 +75,9 @@ class Dialect(ABC):
     context_outlives_transactions: ClassVar[bool] = False
     """Whether the context that triggers are handed belongs to the session, so that a rollback does not take it back."""
 
+    capture_limits: ClassVar[tuple[str, ...]] = ()
+    """What triggers can't do on this database, a sentence each."""
+
     images_need_types: ClassVar[bool] = False
     """Whether images are read by the types of their columns."""
 

@@ -51,6 +51,10 @@ class SQLite(Dialect):
     locks_whole_database: ClassVar[bool] = True
     savepoint_needs_begin: ClassVar[bool] = True
     most_marks: ClassVar[int] = 2000
+    capture_limits: ClassVar[tuple[str, ...]] = (
+        "programs that auditcli does not track have no transaction id: their records of one moment are shown together",
+        "a negative zero is recorded as zero",
+    )
     row_list_word: ClassVar[str] = "VALUES "
     ordered_join: ClassVar[str] = "CROSS JOIN"
     change_counter_sql: ClassVar[str | None] = "PRAGMA data_version"
