@@ -60,7 +60,13 @@ class _Examination:
         yield from self._columns()
         yield from self._tables()
         for limit in self._reader.dialect.capture_limits:
-            yield Finding(Level.LIMIT, "database", None, limit, "track the programs that write, or know it")
+            yield Finding(
+                Level.LIMIT,
+                "database",
+                None,
+                limit,
+                "nothing mends it here; tracked programs are recorded with who and why",
+            )
         yield from self._growth()
 
     def _user_tables(self) -> list[TableShape]:
@@ -149,5 +155,5 @@ class _Examination:
             return
         days = max((self._now - first) / timedelta(days=1), 1.0)
         a_year = int(total / days * 365)
-        message = f"{count:,} changes in the last {days:.0f} days: about {a_year / 1e6:,.0f} MB of images a year"
+        message = f"{count:,} changes since {first:%Y-%m-%d}: about {a_year / 1e6:,.0f} MB of images a year"
         yield Finding(Level.INFO, "growth", None, message, "plan for it, or leave out tables (audit init --exclude)")
