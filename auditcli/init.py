@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from auditcli.capture.triggers import NOTHING_TO_DO, CaptureWork, plan_capture, refresh_triggers, waiting_at_most
 from auditcli.dialects import Dialect
-from auditcli.errors import NotFound, UsageError
+from auditcli.errors import LockTimeout, NotFound, UsageError
 from auditcli.log.schema import read_shapes, remember_shapes
 from auditcli.log.settings import (
     Tracking,
@@ -100,7 +101,7 @@ def prepare(
     """Create or upgrade the log, write what is tracked into it and see to the triggers, in one transaction."""
     with waiting_at_most(connection, dialect, lock_timeout), connection.begin():
         if dialect.begin_write_sql is not None:
-            connection.exec_driver_sql(dialect.begin_write_sql)
+            _lock(connection, dialect, dialect.begin_write_sql)
         planned = plan_preparation(connection, tables, dialect, wishes)
         init_log(connection, tables)
         write_tracking(connection, tables, planned.tracking)
@@ -108,6 +109,16 @@ def prepare(
         remember_shapes(connection, tables, [planned.tracking.recorded(shape) for shape in shapes], now)
         work = refresh_triggers(connection, tables, dialect, planned.tracking)
     return replace(planned, capture=work)
+
+
+def _lock(connection: Connection, dialect: Dialect, begin_write: str) -> None:
+    try:
+        connection.exec_driver_sql(begin_write)
+    except DBAPIError as error:
+        if not dialect.is_lock_timeout(error):
+            raise
+        hint = f"try again, or wait longer with --lock-timeout SECONDS; {dialect.lock_holder_hint()}"
+        raise LockTimeout("the database is locked; nothing was changed", hint=hint) from error
 
 
 def columns_by_table(words: Sequence[str], option: str) -> Columns:

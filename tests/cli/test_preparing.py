@@ -95,6 +95,17 @@ def test_init_remove_takes_the_triggers_away_and_leaves_the_log(run: Audit, empt
     assert "\tcustomer\t99\t" in run("-u", str(empty), "log").out
 
 
+def test_init_waits_for_a_lock_no_longer_than_it_is_told(run: Audit, empty: Path) -> None:
+    with closing(sqlite3.connect(empty, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+
+        ran = run("-u", str(empty), "init", "--lock-timeout", "0.1")
+
+    assert ran.code == 8
+    assert ran.error == "the database is locked; nothing was changed"
+    assert "--lock-timeout" in ran.hint
+
+
 def test_init_dry_run_prints_the_triggers_and_writes_nothing(run: Audit, empty: Path) -> None:
     before = empty.read_bytes()
 
