@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli import codec
 from auditcli.dialects import Dialect, Fragment
+from auditcli.driver import run
 from auditcli.fold import Absent, Value
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.plan import Step, StepKind
@@ -131,7 +132,7 @@ class RowReader:
         return [(*row[:width], *self.dialect.values_from_bytes(row[width:])) for row in self._fetch(as_bytes, values)]
 
     def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in self.connection.exec_driver_sql(sql, values).fetchall()]
+        return [tuple(row) for row in run(self.connection, sql, values).fetchall()]
 
     def _image(self, shape: TableShape, values: Sequence[Any]) -> Image:
         read = self.dialect.image_value

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import cache
 
+import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
@@ -49,3 +50,14 @@ def ask(server: Server) -> Answer:
         return Answer(problem=" ".join(str(error.orig).split()))
     finally:
         engine.dispose()
+
+
+def required_url(server: Server) -> str:
+    """The URL of a server that answers; without one the test is skipped, or fails where servers are required."""
+    problem = ask(server).problem
+    if problem is None:
+        return server.url
+    reason = f"no {server.name} ({problem}); ${server.url_variable} says where one is"
+    if os.environ.get("AUDIT_REQUIRE_SERVERS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -16,6 +16,7 @@ from auditcli.capture.scene import Scene
 from auditcli.capture.triggers import log_names
 from auditcli.dialects import Dialect
 from auditcli.dialects.capture import CaptureContext
+from auditcli.driver import driver_sql, run
 from auditcli.log.writer import LogWriter
 
 _SENT = "auditcli_context_sent"
@@ -41,7 +42,7 @@ class Handover:
             self._transaction_id, context.actor, context.reason, _text(context.more), application(), client()
         )
         for fragment in scene.dialect.send_context(log_names(scene.tables), sent):
-            self._connection.exec_driver_sql(fragment.sql, fragment.values)
+            run(self._connection, fragment.sql, fragment.values)
         self._known = context
         self._connection.info[_SENT] = True
         _watch_pool(self._connection.engine, scene.dialect)
@@ -59,7 +60,7 @@ def take_back(connection: Connection, dialect: Dialect) -> None:
     """Take from the triggers what they know, before the connection's next user writes."""
     if connection.info.pop(_SENT, False):
         for fragment in dialect.clear_context():
-            connection.exec_driver_sql(fragment.sql, fragment.values)
+            run(connection, fragment.sql, fragment.values)
 
 
 def take_back_after_failure(connection: Connection, dialect: Dialect) -> None:
@@ -87,7 +88,7 @@ def _watch_pool(engine: Engine, dialect: Dialect) -> None:
             return
         cursor = driver_connection.cursor()
         for fragment in dialect.clear_context():
-            cursor.execute(fragment.sql, fragment.values)
+            cursor.execute(driver_sql(fragment.sql, engine.dialect.paramstyle), fragment.values)
         cursor.close()
 
 

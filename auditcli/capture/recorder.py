@@ -22,6 +22,7 @@ from auditcli.capture.rowrecords import RecordMaker
 from auditcli.capture.scene import Scene, Values
 from auditcli.capture.steps import Step, in_possible_order, with_replaced_rows
 from auditcli.clock import Clock
+from auditcli.driver import run
 from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
 from auditcli.model import TableName
@@ -157,7 +158,7 @@ class Recorder:
 
     def _fetch(self, sql: str, marks: Sequence[Any]) -> list[Values]:
         # Rows as they are: they are only cut into pieces, which are tuples.
-        return list(self.connection.exec_driver_sql(sql, tuple(marks)).fetchall())
+        return list(run(self.connection, sql, marks).fetchall())
 
     def _new_header(self, context: Context) -> TransactionHeader:
         return TransactionHeader(
@@ -337,7 +338,7 @@ class Unit:
 def _adopted_transaction(connection: Connection, scene: Scene) -> str | None:
     """The id that a trigger gave the running transaction before anybody told it one."""
     sql = scene.dialect.adopted_transaction_sql() if scene.triggered else None
-    return connection.exec_driver_sql(sql).scalar() if sql else None
+    return run(connection, sql).scalar() if sql else None
 
 
 def _is_another(touched: _TouchedRows, old: Values, new: Values | None) -> bool:

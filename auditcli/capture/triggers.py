@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli.dialects import Dialect
 from auditcli.dialects.capture import CaptureObject, CaptureTable, LogNames
+from auditcli.driver import define, run
 from auditcli.errors import AuditError, LockTimeout
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
@@ -118,13 +119,13 @@ def waiting_at_most(connection: Connection, dialect: Dialect, seconds: float) ->
     if wanted is None or dialect.lock_timeout_sql is None:
         yield
         return
-    before = connection.exec_driver_sql(dialect.lock_timeout_sql).scalar_one()
-    connection.exec_driver_sql(wanted)
+    before = run(connection, dialect.lock_timeout_sql).scalar_one()
+    run(connection, wanted)
     connection.commit()
     try:
         yield
     finally:
-        connection.exec_driver_sql(dialect.set_lock_timeout_sql(int(before)) or wanted)
+        run(connection, dialect.set_lock_timeout_sql(int(before)) or wanted)
         connection.commit()
 
 
@@ -146,8 +147,7 @@ def _define(
 ) -> None:
     try:
         for statement in statements:
-            # Without parameters no driver takes a % in a name for a mark.
-            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+            define(connection, statement)
     except DBAPIError as error:
         raise _refused(dialect, each, error) from error
 
@@ -184,7 +184,7 @@ def _captured(tracking: Tracking, shapes: DatabaseShape, tables: LogTables) -> l
 
 
 def _installed(connection: Connection, tables: LogTables, dialect: Dialect) -> dict[str, Installed]:
-    rows = connection.exec_driver_sql(dialect.installed_capture_sql(log_names(tables))).fetchall()
+    rows = run(connection, dialect.installed_capture_sql(log_names(tables))).fetchall()
     found = [
         Installed(kind, name, None if table is None else TableName(table, schema), bool(is_enabled))
         for kind, schema, table, name, is_enabled in rows

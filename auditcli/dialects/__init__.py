@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from auditcli.dialects.base import Dialect, Fragment
+from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.sqlite import SQLite
 from auditcli.errors import UsageError
 
-__all__ = ["Dialect", "Fragment", "dialect_named"]
+__all__ = ["MARK", "Dialect", "Fragment", "dialect_named"]
 
 _DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (SQLite(),)}
 

@@ -15,10 +15,13 @@ from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
 Images = tuple[Image | None, Image | None]
 """A record's `before` and `after`."""
 
+MARK = "\0"
+"""Stands for a value in a dialect's SQL, which no text in SQL can hold: each driver has a mark of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of SQL and the driver's values for its marks, in order."""
+    """A piece of SQL and the driver's values for its marks, in order; the marks are `MARK`."""
 
     sql: str
     values: tuple[Any, ...] = ()
@@ -27,7 +30,7 @@ class Fragment:
 class Dialect(ABC):
     """Facts and SQL text of one database; executes nothing.
 
-    SQL made here is for the driver as it is (`exec_driver_sql`): its marks are the driver's own.
+    SQL made here is run by `auditcli.driver`, which puts the driver's own marks in the place of `MARK`.
     """
 
     name: ClassVar[str]
@@ -81,11 +84,17 @@ class Dialect(ABC):
     images_need_types: ClassVar[bool] = False
     """Whether images are read by the types of their columns."""
 
+    values_are_json: ClassVar[bool] = False
+    """Whether `value_sql` gives the text that an image holds for a value, instead of the value as the driver has it."""
+
     row_lock_sql: ClassVar[str] = ""
     """Ends a query whose rows are to be locked, where rows are locked one by one."""
 
     row_share_sql: ClassVar[str] = ""
     """Ends a query whose rows are to stay as they are for the time being, where rows are locked one by one."""
+
+    read_only_sql: ClassVar[str | None] = None
+    """Keeps a new connection from writing, where a statement does that."""
 
     value_settings_sql: ClassVar[str | None] = None
     """Makes the transaction read values as capture writes them, where settings of the session have a say."""
@@ -97,13 +106,9 @@ class Dialect(ABC):
         """A name as SQL spells it."""
         return '"' + name.replace('"', '""') + '"'
 
-    def mark(self, position: int) -> str:
-        """The driver's mark for the value at a position, counted from 0."""
-        return "?"
-
-    def marks(self, count: int, start: int = 0) -> str:
+    def marks(self, count: int) -> str:
         """Marks for a list of values."""
-        return ", ".join(self.mark(start + position) for position in range(count))
+        return ", ".join([MARK] * count)
 
     def table_sql(self, table: TableName) -> str:
         """A table's full name in SQL."""
@@ -191,7 +196,7 @@ class Dialect(ABC):
 
     def image_writer(self, shape: TableShape) -> Callable[[Sequence[Any]], str]:
         """A function that gives the image, as text, of stored values in the table's column order."""
-        return codec.image_writer(shape.column_names)
+        return (codec.json_joiner if self.values_are_json else codec.image_writer)(shape.column_names)
 
     def image_reader(self, shape: TableShape | None) -> Callable[[str | None, str | None], Images]:
         """A function that gives a record's images from their texts; `shape` is None for a table nobody remembers."""
@@ -259,6 +264,5 @@ class Dialect(ABC):
         """A condition: the columns are one of so many rows of values."""
         if len(names) == 1:
             return f"{names[0]} IN ({self.marks(rows)})"
-        width = len(names)
-        values = ", ".join(f"({self.marks(width, start=row * width)})" for row in range(rows))
+        values = ", ".join([f"({self.marks(len(names))})"] * rows)
         return f"({', '.join(names)}) IN ({self.row_list_word}{values})"

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from auditcli import codec
+from auditcli.dialects.base import MARK
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.model import TableName
 from auditcli.shape import UniqueIndex
@@ -75,7 +76,7 @@ END"""
         (f"CREATE TEMP TABLE IF NOT EXISTS {CONTEXT_TABLE} ({columns})", ()),
         (trigger, ()),
         (f"DELETE FROM temp.{CONTEXT_TABLE}", ()),
-        (f"INSERT INTO temp.{CONTEXT_TABLE} VALUES (?, ?, ?, ?, ?, ?)", values),
+        (f"INSERT INTO temp.{CONTEXT_TABLE} VALUES ({', '.join([MARK] * len(values))})", values),
     ]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Executable, Result, Row, func, or_, select
 
-from auditcli.dialects import Dialect, dialect_named
+from auditcli.dialects import Dialect
+from auditcli.driver import dialect_of
 from auditcli.errors import LogError, NotFound, UsageError
 from auditcli.log.prefilter import criteria_of
 from auditcli.log.query import ALL, PAGE, Condition, Criteria, Window, read_pages, window_conditions
@@ -35,7 +36,7 @@ class LogReader:
     def __init__(self, connection: Connection, tables: LogTables, *, dialect: Dialect | None = None) -> None:
         self.connection = connection
         self.tables = tables
-        self.dialect = dialect or dialect_named(connection.dialect.name)
+        self.dialect = dialect or dialect_of(connection)
         self.columns = record_columns(tables)
         self._images_of: dict[TableName, ImagesOf] = {}
 

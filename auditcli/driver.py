@@ -1,0 +1,43 @@
+"""Running a dialect's SQL on whatever driver a connection has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult
+
+from auditcli.dialects import MARK, Dialect, dialect_named
+
+
+def dialect_of(connection: Connection) -> Dialect:
+    """The facts of the connection's database; raises UsageError for one that is not supported."""
+    return dialect_named(connection.dialect.name)
+
+
+def run(connection: Connection, sql: str, values: Sequence[Any] = ()) -> CursorResult[*tuple[Any, ...]]:
+    """Run a statement of a dialect's with the values for its marks."""
+    return connection.exec_driver_sql(driver_sql(sql, connection.dialect.paramstyle), tuple(values))
+
+
+def run_many(connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> CursorResult[*tuple[Any, ...]]:
+    """Run a statement once for each row of values."""
+    return connection.exec_driver_sql(driver_sql(sql, connection.dialect.paramstyle), [tuple(row) for row in rows])
+
+
+def define(connection: Connection, sql: str) -> None:
+    """Run a definition as it stands: without values no driver takes a % in a name for a mark."""
+    connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+@lru_cache(maxsize=4096)
+def driver_sql(sql: str, paramstyle: str) -> str:
+    """A dialect's statement as a driver of this `paramstyle` (PEP 249, or SQLAlchemy's `numeric_dollar`) takes it."""
+    if paramstyle in ("format", "pyformat"):
+        return sql.replace("%", "%%").replace(MARK, "%s")
+    if paramstyle == "qmark":
+        return sql.replace(MARK, "?")
+    first, *rest = sql.split(MARK)
+    sign = "$" if paramstyle == "numeric_dollar" else ":"
+    return first + "".join(f"{sign}{number}{part}" for number, part in enumerate(rest, 1))

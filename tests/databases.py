@@ -1,0 +1,39 @@
+"""An empty database of each kind, for one test alone."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, create_engine, make_url
+
+from tests.servers import MARIADB, POSTGRESQL, Server, required_url
+
+_SERVERS = {"postgresql": POSTGRESQL, "mariadb": MARIADB}
+_DROP = {"postgresql": 'DROP DATABASE "{}" WITH (FORCE)', "mariadb": "DROP DATABASE `{}`"}
+_CREATE = {"postgresql": 'CREATE DATABASE "{}"', "mariadb": "CREATE DATABASE `{}` CHARACTER SET utf8mb4"}
+
+
+@contextmanager
+def scratch_url(kind: str, folder: Path) -> Iterator[URL]:
+    """Where an empty database is; it is gone with all that is in it when the block ends."""
+    if kind == "sqlite":
+        yield URL.create("sqlite", database=str(folder / "app.db"))
+        return
+    name = f"audit_{uuid.uuid4().hex[:16]}"
+    _administer(_SERVERS[kind], _CREATE[kind].format(name))
+    try:
+        yield make_url(required_url(_SERVERS[kind])).set(database=name)
+    finally:
+        _administer(_SERVERS[kind], _DROP[kind].format(name))
+
+
+def _administer(server: Server, statement: str) -> None:
+    engine = create_engine(required_url(server), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+    finally:
+        engine.dispose()
