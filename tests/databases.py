@@ -9,11 +9,11 @@ from pathlib import Path
 
 from sqlalchemy import URL, create_engine, make_url
 
-from tests.servers import MARIADB, POSTGRESQL, Server, required_url
+from tests.servers import MARIADB, POSTGRESQL, POSTGRESQL_18, Server, required_url
 
-_SERVERS = {"postgresql": POSTGRESQL, "mariadb": MARIADB}
-_DROP = {"postgresql": 'DROP DATABASE "{}" WITH (FORCE)', "mariadb": "DROP DATABASE `{}`"}
-_CREATE = {"postgresql": 'CREATE DATABASE "{}"', "mariadb": "CREATE DATABASE `{}` CHARACTER SET utf8mb4"}
+_SERVERS = {"postgresql": POSTGRESQL, "postgresql 18": POSTGRESQL_18, "mariadb": MARIADB}
+_ON_POSTGRESQL = ('CREATE DATABASE "{}"', 'DROP DATABASE "{}" WITH (FORCE)')
+_ON_MARIADB = ("CREATE DATABASE `{}` CHARACTER SET utf8mb4", "DROP DATABASE `{}`")
 
 
 @contextmanager
@@ -22,12 +22,14 @@ def scratch_url(kind: str, folder: Path) -> Iterator[URL]:
     if kind == "sqlite":
         yield URL.create("sqlite", database=str(folder / "app.db"))
         return
+    server = _SERVERS[kind]
+    create, drop = _ON_MARIADB if server is MARIADB else _ON_POSTGRESQL
     name = f"audit_{uuid.uuid4().hex[:16]}"
-    _administer(_SERVERS[kind], _CREATE[kind].format(name))
+    _administer(server, create.format(name))
     try:
-        yield make_url(required_url(_SERVERS[kind])).set(database=name)
+        yield make_url(required_url(server)).set(database=name)
     finally:
-        _administer(_SERVERS[kind], _DROP[kind].format(name))
+        _administer(server, drop.format(name))
 
 
 def _administer(server: Server, statement: str) -> None:
