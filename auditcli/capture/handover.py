@@ -14,6 +14,7 @@ from auditcli.capture.context import Context
 from auditcli.capture.origin import application, client
 from auditcli.capture.scene import Scene
 from auditcli.capture.triggers import log_names
+from auditcli.clock import Clock
 from auditcli.dialects import Dialect
 from auditcli.dialects.capture import CaptureContext
 from auditcli.driver import driver_sql, run
@@ -26,9 +27,10 @@ _watched: WeakSet[Engine] = WeakSet()
 class Handover:
     """What the triggers of one database transaction know of its context."""
 
-    def __init__(self, connection: Connection, transaction_id: str) -> None:
+    def __init__(self, connection: Connection, transaction_id: str, clock: Clock) -> None:
         self._connection = connection
         self._transaction_id = transaction_id
+        self._clock = clock
         self._known: Context | None = None
 
     def send(self, scene: Scene, context: Context) -> None:
@@ -53,7 +55,7 @@ class Handover:
 
     def _amend_header(self, scene: Scene, context: Context) -> None:
         writer = LogWriter(scene.tables)
-        writer.amend_header(self._connection, self._transaction_id, context.reason, context.more)
+        writer.amend_header(self._connection, self._transaction_id, self._clock(), context.reason, context.more)
 
 
 def take_back(connection: Connection, dialect: Dialect) -> None:

@@ -59,7 +59,7 @@ class Recorder:
         self.clock = clock
         self.transaction_id = _adopted_transaction(connection, scene) or str(uuid.uuid4())
         self.scene_is_stale = False
-        self._handover = Handover(connection, self.transaction_id)
+        self._handover = Handover(connection, self.transaction_id, clock)
         self._writer = LogWriter(scene.tables)
         self._header: Context | None = None
         self._savepoints: list[tuple[str, Context | None, frozenset[TableName]]] = []
@@ -118,7 +118,7 @@ class Recorder:
             self._header = context
         elif (context.reason, context.more) != (known.reason, known.more):
             merged = context.inside(known)
-            self._writer.amend_header(self.connection, self.transaction_id, merged.reason, merged.more)
+            self._writer.amend_header(self.connection, self.transaction_id, self.clock(), merged.reason, merged.more)
             self._header = merged
 
     def read_rows(self, shape: TableShape, names: Sequence[str], rows: Sequence[Values]) -> list[Values]:

@@ -246,10 +246,10 @@ class LogReader:
         )
         found: dict[str, Header] = {}
         for batch in self.batches(sorted(set(transaction_ids))):
-            # No unique key keeps a transaction from having two of these: the first one written counts.
+            # A transaction has another one for what its context said later.
             statement = select(*columns).where(header.transaction_id.in_(batch)).order_by(header.id)
             for transaction_id, *known in self.execute(statement):
-                found.setdefault(transaction_id, Header(*known))
+                found[transaction_id] = found.get(transaction_id, NO_HEADER).amended(Header(*known))
         return found
 
     def execute(self, statement: Executable) -> Result[*tuple[Any, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -42,6 +42,11 @@ class Header:
     db_user: str | None = None
     client: str | None = None
     application: str | None = None
+
+    def amended(self, later: Header) -> Header:
+        """This header with what was said later in the same transaction."""
+        told = {field.name: getattr(later, field.name) for field in fields(later)}
+        return replace(self, **{name: value for name, value in told.items() if value is not None})
 
 
 NO_HEADER = Header()
