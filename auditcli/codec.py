@@ -160,9 +160,15 @@ def load_images(before: str | None, after: str | None) -> tuple[Image | None, Im
     """Both images of a record from their texts, each `$same` replaced by the value it stands for."""
     old = json.loads(before) if before is not None else None
     new = json.loads(after) if after is not None else None
-    if old is not None and new is not None and after is not None and '"$same"' in after:
-        new = {column: old.get(column) if value == SAME else value for column, value in new.items()}
+    old, new = without_repeats(old, new, after)
     return _with_valid_text(before, old), _with_valid_text(after, new, before)
+
+
+def without_repeats(old: Image | None, new: Image | None, after: str | None) -> tuple[Image | None, Image | None]:
+    """Both images, each `$same` of the new one (read from the text `after`) replaced by the value it stands for."""
+    if old is None or new is None or after is None or '"$same"' not in after:
+        return old, new
+    return old, {column: old.get(column) if value == SAME else value for column, value in new.items()}
 
 
 def valid_row_id(text: str | None) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult
 
-from auditcli.dialects import MARK, Dialect, dialect_named
+from auditcli.dialects import MARK, Dialect, Fragment, dialect_named
+from auditcli.shape import TableShape
 
 
 def dialect_of(connection: Connection) -> Dialect:
@@ -41,3 +43,34 @@ def driver_sql(sql: str, paramstyle: str) -> str:
     first, *rest = sql.split(MARK)
     sign = "$" if paramstyle == "numeric_dollar" else ":"
     return first + "".join(f"{sign}{number}{part}" for number, part in enumerate(rest, 1))
+
+
+class ValueReading:
+    """Reads values over a connection whose settings are its owner's, who finds them again as they were."""
+
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._found: dict[str, str] = {}
+
+    @contextmanager
+    def of(self, shape: TableShape) -> Iterator[None]:
+        """Inside this block values of the table have the text that capture writes."""
+        wanted = self._dialect.reading_settings(shape)
+        unknown = [name for name in wanted if name not in self._found]
+        if unknown:
+            self._found |= zip(unknown, self._ask(self._dialect.settings_sql(unknown)), strict=True)
+        others = {name: value for name, value in wanted.items() if value != self._found[name]}
+        if others:
+            self._ask(self._dialect.change_settings_sql(others))
+        # A statement that fails has the transaction, or a part of it, rolled back, and the settings with it.
+        yield
+        if others:
+            self._ask(self._dialect.change_settings_sql({name: self._found[name] for name in others}))
+
+    def forget(self) -> None:
+        """The settings may have changed."""
+        self._found.clear()
+
+    def _ask(self, question: Fragment) -> tuple[str, ...]:
+        return tuple(run(self._connection, question.sql, question.values).one())

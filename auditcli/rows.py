@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli import codec
 from auditcli.dialects import Dialect, Fragment
-from auditcli.driver import run
+from auditcli.driver import ValueReading, run
 from auditcli.fold import Absent, Value
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.plan import Step, StepKind
@@ -46,6 +46,7 @@ class RowReader:
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self.connection = connection
         self.dialect = dialect
+        self._reading = ValueReading(connection, dialect)
 
     def page(
         self, shape: TableShape, after: tuple[Any, ...] | None, size: int, *, keeping: bool = False
@@ -124,7 +125,8 @@ class RowReader:
 
     def _read(self, shape: TableShape, sql: str, as_bytes: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
-            return self._fetch(sql, values)
+            with self._reading.of(shape):
+                return self._fetch(sql, values)
         except DBAPIError as error:
             if not self.dialect.is_broken_text(error):
                 raise

@@ -22,7 +22,7 @@ from auditcli.capture.rowrecords import RecordMaker
 from auditcli.capture.scene import Scene, Values
 from auditcli.capture.steps import Step, in_possible_order, with_replaced_rows
 from auditcli.clock import Clock
-from auditcli.driver import run
+from auditcli.driver import ValueReading, run
 from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
 from auditcli.model import TableName
@@ -59,6 +59,7 @@ class Recorder:
         self.clock = clock
         self.transaction_id = _adopted_transaction(connection, scene) or str(uuid.uuid4())
         self.scene_is_stale = False
+        self.reading = ValueReading(connection, scene.dialect)
         self._handover = Handover(connection, self.transaction_id, clock)
         self._writer = LogWriter(scene.tables)
         self._header: Context | None = None
@@ -68,6 +69,11 @@ class Recorder:
     def unit(self) -> Unit:
         """A new unit of work."""
         return Unit(self)
+
+    def note_definition(self) -> None:
+        """A table, or a setting of the session, may have changed."""
+        self.scene_is_stale = True
+        self.reading.forget()
 
     def hand_over(self) -> None:
         """Tell capture triggers, where there are any, who writes now and why."""
@@ -148,7 +154,8 @@ class Recorder:
     def _select(self, shape: TableShape, condition: str, marks: Sequence[Any]) -> list[Values]:
         dialect = self.scene.dialect
         try:
-            return self._fetch(dialect.rows_sql(shape, condition, locking=True), marks)
+            with self.reading.of(shape):
+                return self._fetch(dialect.rows_sql(shape, condition, locking=True), marks)
         except DBAPIError as error:
             if not dialect.is_broken_text(error):
                 raise

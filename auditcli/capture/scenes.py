@@ -128,6 +128,9 @@ class Scenes:
         begin = self.dialect(connection).begin_write_sql
         if begin is not None and not self.driver_in_transaction(connection):
             run(connection, begin)
+        lock = self.dialect(connection).creation_lock_sql
+        if lock is not None:
+            run(connection, lock)
         init_log(connection, self._tables)
 
     def driver_in_transaction(self, connection: Connection) -> bool:

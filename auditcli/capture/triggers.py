@@ -21,7 +21,7 @@ from auditcli.driver import define, run
 from auditcli.errors import AuditError, LockTimeout
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
-from auditcli.log.tables import LogTables
+from auditcli.log.tables import DEFAULT_NAME, LogTables
 from auditcli.model import TableName
 from auditcli.shape import CHANGES_CHILD, DatabaseShape
 
@@ -42,6 +42,7 @@ class Installed:
 class CaptureWork:
     """What has to be done so that triggers capture what is tracked, and nothing else."""
 
+    log: LogNames
     create: tuple[CaptureObject, ...]
     drop: tuple[Installed, ...]
     unchanged: tuple[CaptureObject, ...]
@@ -68,11 +69,11 @@ class CaptureWork:
 
     def statements(self, dialect: Dialect) -> list[str]:
         """The work as SQL, in order."""
-        dropped = [dialect.drop_capture_sql(each.kind, each.name, each.table) for each in self.drop]
+        dropped = [dialect.drop_capture_sql(self.log, each.kind, each.name, each.table) for each in self.drop]
         return [*dropped, *(statement for each in self.create for statement in each.create)]
 
 
-NOTHING_TO_DO = CaptureWork((), (), (), {})
+NOTHING_TO_DO = CaptureWork(LogNames(TableName(DEFAULT_NAME), TableName(DEFAULT_NAME)), (), (), (), {})
 
 
 def plan_capture(
@@ -91,6 +92,7 @@ def plan_capture(
         word for word, hash_ in hashes.items() if known.get(word) == hash_ and word in there and there[word].is_enabled
     }
     return CaptureWork(
+        log=log_names(tables),
         create=tuple(each for word, each in named.items() if word not in good),
         drop=tuple(each for word, each in there.items() if word not in named),
         unchanged=tuple(each for word, each in named.items() if word in good),
@@ -102,7 +104,7 @@ def plan_capture(
 def carry_out(connection: Connection, tables: LogTables, dialect: Dialect, work: CaptureWork) -> None:
     """Do the work; broken off where definitions can't be rolled back, it is gone on with by planning anew."""
     for gone in work.drop:
-        _define(connection, dialect, gone, [dialect.drop_capture_sql(gone.kind, gone.name, gone.table)])
+        _define(connection, dialect, gone, [dialect.drop_capture_sql(work.log, gone.kind, gone.name, gone.table)])
     done = {_word(each.kind, each.name, each.table) for each in work.unchanged}
     for each in work.create:
         _define(connection, dialect, each, each.create)

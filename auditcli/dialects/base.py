@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -63,6 +63,9 @@ class Dialect(ABC):
     begin_write_sql: ClassVar[str | None] = None
     """Takes the right to write at the start of a transaction, where that needs a statement of its own."""
 
+    creation_lock_sql: ClassVar[str | None] = None
+    """Keeps two programs from creating the log at once, where defining tables does not exclude each other."""
+
     defer_constraints_sql: ClassVar[str | None] = None
     """Puts foreign keys off to the end of the running transaction."""
 
@@ -95,9 +98,6 @@ class Dialect(ABC):
 
     read_only_sql: ClassVar[str | None] = None
     """Keeps a new connection from writing, where a statement does that."""
-
-    value_settings_sql: ClassVar[str | None] = None
-    """Makes the transaction read values as capture writes them, where settings of the session have a say."""
 
     foreign_key_check_sql: ClassVar[str | None] = None
     """Lists rows whose references are broken, as table, row and referred table, where the database can."""
@@ -162,6 +162,22 @@ class Dialect(ABC):
         """What an image holds for a value that `value_sql` gave."""
         return codec.encode(stored)
 
+    def reading_settings(self, shape: TableShape) -> Mapping[str, str]:
+        """The settings of a session, by name, under which `value_sql` gives what capture writes of the table."""
+        return {}
+
+    def settings_sql(self, names: Sequence[str]) -> Fragment:
+        """Reads settings of the session, as one row."""
+        raise NotImplementedError
+
+    def change_settings_sql(self, settings: Mapping[str, str]) -> Fragment:
+        """Changes settings until the end of the transaction, and returns a row."""
+        raise NotImplementedError
+
+    def storable(self, text: str) -> str:
+        """A text as the database can hold it."""
+        return text
+
     @abstractmethod
     def bind(self, value: JsonValue, column: ColumnShape) -> Fragment:
         """An expression that is exactly the stored value of the column."""
@@ -198,15 +214,18 @@ class Dialect(ABC):
         """A function that gives the image, as text, of stored values in the table's column order."""
         return (codec.json_joiner if self.values_are_json else codec.image_writer)(shape.column_names)
 
-    def image_reader(self, shape: TableShape | None) -> Callable[[str | None, str | None], Images]:
-        """A function that gives a record's images from their texts; `shape` is None for a table nobody remembers."""
+    def image_reader(self, shapes: Sequence[TableShape]) -> Callable[[str | None, str | None], Images]:
+        """A function that gives a record's images from their texts.
+
+        The first of the shapes is the table's at the time of the record, the others are earlier and later ones.
+        """
         return codec.load_images
 
     def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
         """All that capture by triggers consists of, in the order of creation."""
         raise NotImplementedError
 
-    def drop_capture_sql(self, kind: str, name: str, table: TableName | None) -> str:
+    def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         """Drops one of the objects that `installed_capture_sql` lists."""
         return f"DROP {kind.upper()} IF EXISTS {self.quote(name)}"
 
