@@ -33,7 +33,10 @@ SAME_OVER = 2048
 """A value whose JSON is longer than this (in characters) is not written twice by an UPDATE that left it alone."""
 
 ROW_ID_LIMIT = 255
-"""The longest look-up key, in characters; longer ones stand as their hash."""
+"""The longest look-up key, in bytes of UTF-8; of longer ones only the beginning stands."""
+
+LONG_KEY = "long:"
+LONG_KEY_START = 250
 
 _INVALID = re.compile("[\udc80-\udcff]")
 

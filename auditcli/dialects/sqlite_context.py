@@ -1,0 +1,66 @@
+"""How a tracked connection hands its context to SQLite's capture triggers.
+
+Triggers of the main database can't see what belongs to one connection only. So a TEMP trigger on the log stands in the
+way of each record and puts one in its place that has the context, which a TEMP table holds. A context in a table of the
+main database would be found by whoever writes next.
+"""
+
+from __future__ import annotations
+
+from auditcli.dialects.capture import CaptureContext, LogNames
+from auditcli.dialects.sqlite_images import quoted
+
+CONTEXT_TABLE = "auditcli_context"
+_TRIGGER = "auditcli_hand_over"
+_COLUMNS = "table_schema, table_name, row_id, old_row_id, event_type, before, after, source"
+
+
+def send_context(log: LogNames, context: CaptureContext) -> list[tuple[str, tuple[str | None, ...]]]:
+    """Statements that put a context where only this connection's writes find it."""
+    values = (
+        context.transaction_id,
+        context.actor or None,
+        context.reason or None,
+        context.context,
+        context.client,
+        context.application,
+    )
+    columns = "transaction_id TEXT, actor TEXT, reason TEXT, context TEXT, client TEXT, application TEXT"
+    return [
+        (f"CREATE TEMP TABLE IF NOT EXISTS {CONTEXT_TABLE} ({columns}, told_at TEXT)", ()),
+        (_record_trigger(log), ()),
+        (_header_trigger(log), ()),
+        (clear_context(), ()),
+        (f"INSERT INTO temp.{CONTEXT_TABLE} VALUES (?, ?, ?, ?, ?, ?, NULL)", values),
+    ]
+
+
+def clear_context() -> str:
+    """Takes the context back."""
+    return f"DELETE FROM temp.{CONTEXT_TABLE}"
+
+
+def _record_trigger(log: LogNames) -> str:
+    """A record with the context in place of one without; to change it afterwards would touch its indexes again."""
+    changelog = quoted(log.changelog.name)
+    values = ", ".join(f"NEW.{column}" for column in _COLUMNS.split(", "))
+    return f"""CREATE TEMP TRIGGER IF NOT EXISTS {quoted(f"{_TRIGGER}_{log.changelog.name}")}
+BEFORE INSERT ON main.{changelog}
+WHEN NEW.transaction_id IS NULL AND NEW.source = 'trigger' AND EXISTS (SELECT 1 FROM {CONTEXT_TABLE})
+BEGIN
+  INSERT INTO {changelog} (transaction_id, actor, timestamp, {_COLUMNS}) VALUES (
+    (SELECT transaction_id FROM {CONTEXT_TABLE}), (SELECT actor FROM {CONTEXT_TABLE}), NEW.timestamp, {values});
+  UPDATE {CONTEXT_TABLE} SET told_at = NEW.timestamp WHERE told_at IS NULL;
+  SELECT RAISE(IGNORE);
+END"""
+
+
+def _header_trigger(log: LogNames) -> str:
+    header = quoted(log.transaction.name)
+    return f"""CREATE TEMP TRIGGER IF NOT EXISTS {quoted(f"{_TRIGGER}_{log.transaction.name}")}
+AFTER UPDATE OF told_at ON {CONTEXT_TABLE}
+WHEN NOT EXISTS (SELECT 1 FROM main.{header} AS h WHERE h.transaction_id = NEW.transaction_id)
+BEGIN
+  INSERT INTO {header} (transaction_id, timestamp, reason, context, client, application)
+    VALUES (NEW.transaction_id, NEW.told_at, NEW.reason, NEW.context, NEW.client, NEW.application);
+END"""
