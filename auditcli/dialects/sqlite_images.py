@@ -82,12 +82,12 @@ class RowTexts:
 
     def same(self, old: str, new: str, columns: Iterable[str]) -> str:
         """Whether two rows have the same stored values in these columns."""
-        pairs = [(f"{old}.{quoted(name)}", f"{new}.{quoted(name)}") for name in columns if name != self.row_id_alias]
-        conditions = [f"{new_place} IS {old_place}" for old_place, new_place in self._places(old, new, columns)]
-        return " AND ".join([*conditions, *(_same(*pair) for pair in pairs)])
+        return " AND ".join(
+            self._same_value(f"{old}.{quoted(name)}", f"{new}.{quoted(name)}", name) for name in columns
+        )
 
-    def _places(self, old: str, new: str, columns: Iterable[str]) -> list[tuple[str, str]]:
-        return [(self.place(old), self.place(new))] if self.row_id_alias in columns else []
+    def _same_value(self, old: str, new: str, name: str) -> str:
+        return f"{old} IS {new}" if name == self.row_id_alias else _same(old, new)
 
     def _part(self, row: str, names: Sequence[str], since: str | None, start: int) -> str:
         words = (codec.dump(name).replace("%", "%%") for name in names)

@@ -13,32 +13,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.sqlite_aside import GONE, NEW, REPLACED, aside_name, aside_objects, record_sql, trigger_start
 from auditcli.dialects.sqlite_images import RowTexts, literal, quoted
 from auditcli.model import TableName
 from auditcli.shape import UniqueIndex
 
-_NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 _ROW_ID_NAMES = ("rowid", "_rowid_", "oid")
-_KEPT_ASIDE = 30
-"""Rows whose replacement never happened stay aside; of so many at the most."""
 
 
 def capture_objects(log: LogNames, tables: Iterable[CaptureTable]) -> list[CaptureObject]:
-    """All triggers, and the table of rows put aside."""
-    drop = f"DROP TABLE IF EXISTS {quoted(_aside(log))}"
-    create = f"CREATE TABLE {quoted(_aside(log))} (table_name TEXT, place, row_key TEXT, row_id TEXT, image TEXT)"
-    shared = CaptureObject("table", _aside(log), None, (drop, create), drop)
+    """All triggers, and the table of rows put aside with its own."""
     own = [table for table in tables if table.shape.table.schema is None]
-    return [shared, *(trigger for table in own for trigger in _Triggers(log, table).all())]
+    return [*aside_objects(log), *(trigger for table in own for trigger in _Triggers(log, table).all())]
 
 
 def installed_sql(log: LogNames) -> str:
     """Lists what is installed for a log."""
-    start = literal(_trigger_start(log))
+    start, aside = literal(trigger_start(log)), literal(aside_name(log))
     return (
-        "SELECT type, NULL, CASE type WHEN 'trigger' THEN tbl_name END, name, 1 FROM main.sqlite_master "
-        f"WHERE (type = 'trigger' AND substr(name, 1, {len(_trigger_start(log))}) = {start}) "
-        f"OR (type = 'table' AND name = {literal(_aside(log))})"
+        f"SELECT type, NULL, CASE WHEN type = 'trigger' AND tbl_name <> {aside} THEN tbl_name END, name, 1 "
+        "FROM main.sqlite_master "
+        f"WHERE (type = 'trigger' AND substr(name, 1, {len(trigger_start(log))}) = {start}) "
+        f"OR (type = 'table' AND name = {aside})"
     )
 
 
@@ -51,7 +47,7 @@ class _Triggers:
         self._shape = table.shape
         self._name = table.shape.table.name
         self._texts = RowTexts(table.shape, table.recorded, table.masked)
-        self._aside = quoted(_aside(log))
+        self._aside = quoted(aside_name(log))
         self._of_table = f"table_name = {literal(self._name)}"
 
     def all(self) -> list[CaptureObject]:
@@ -67,7 +63,9 @@ class _Triggers:
             ]
         # Each condition spares the many writes that replace nothing what follows it. An UPDATE can only do it where it
         # gives a row another key.
-        replaces, comes = f"EXISTS (SELECT 1 {self._from_gone()})", f"NOT EXISTS (SELECT 1 {self._from_gone_or_done()})"
+        replaces = f"EXISTS (SELECT 1 {self._from_gone()})"
+        # Whichever of the two triggers of an INSERT fires first, only one of them records it.
+        comes = f"NOT EXISTS (SELECT 1 {self._from_gone_or_done()})"
         stays, moves = f"{self._stays()} AND {self._differs()}", f"NOT ({self._stays()})"
         moving = f"UPDATE{self._of_clashing_columns()}"
         others = f"{self._texts.place('t')} IS NOT {self._texts.place('OLD')}"
@@ -89,7 +87,7 @@ class _Triggers:
         ]
 
     def _trigger(self, what: str, event: str, condition: str | None, body: list[str]) -> CaptureObject:
-        name = f"{_trigger_start(self._log)}{what}_{self._name}"
+        name = f"{trigger_start(self._log)}{what}_{self._name}"
         when = f"\nWHEN {condition}" if condition else ""
         statements = "".join(f"\n  {statement};" for statement in body)
         create = f"CREATE TRIGGER {quoted(name)} {event} ON {quoted(self._name)}{when}\nBEGIN{statements}\nEND"
@@ -99,29 +97,24 @@ class _Triggers:
     # Bodies.
 
     def _put_aside(self, clashes: list[str], condition: str = "1") -> list[str]:
-        texts = self._texts
         source = self._clashing(clashes, condition)
-        known = f"DELETE FROM {self._aside} WHERE {self._of_table} AND place IN (SELECT {texts.place('t')} {source})"
-        limit = f"DELETE FROM {self._aside} WHERE rowid <= (SELECT max(rowid) FROM {self._aside}) - {_KEPT_ASIDE}"
-        fields = ", ".join((literal(self._name), *(of("t") for of in (texts.place, texts.key, texts.row_id, texts.image))))
-        put = f"INSERT INTO {self._aside} (table_name, place, row_key, row_id, image) SELECT {fields} {source}"
-        return [known, limit, put]
+        columns = "table_name, place, row_key, row_id, image"
+        return [f"INSERT INTO {self._aside} ({columns}) SELECT {self._facts('t')} {source}"]
 
     def _replaced(self) -> list[str]:
-        """The records of a new row in whose way others were."""
-        row_id, new = self._texts.row_id("NEW"), self._texts.image("NEW")
-        same_key = f"a.row_key IS {self._texts.key('NEW')}" if self._shape.primary_key else "0"
-        replaced = f"{self._from_gone()} AND {same_key}"
-        gone = f"{self._from_gone()} AND NOT ({same_key})"
+        """A new row in whose way others were: what is to be recorded, the table of rows put aside knows."""
+        same_key = f"row_key IS {self._texts.key('NEW')}" if self._shape.primary_key else "0"
+        columns = "table_name, place, row_key, row_id, image, state"
         return [
-            self._record("DELETE", "a.row_id", "a.image", "NULL", source=gone),
-            self._record("UPDATE", "a.row_id", "a.image", new, source=f"{replaced} AND a.image IS NOT {new}"),
-            self._record("INSERT", row_id, "NULL", new, source=f"WHERE NOT EXISTS (SELECT 1 {replaced})"),
-            f"DELETE FROM {self._aside} WHERE {self._of_table} AND image IS NULL",
-            self._forget_gone(),
-            # Whichever of the two triggers of an INSERT fires first, only one of them records it.
-            f"INSERT INTO {self._aside} (table_name, place) VALUES ({literal(self._name)}, {self._texts.place('NEW')})",
+            self._set_state(f"CASE WHEN {same_key} THEN '{REPLACED}' ELSE '{GONE}' END"),
+            f"INSERT INTO {self._aside} ({columns}) VALUES ({self._facts('NEW')}, '{NEW}')",
         ]
+
+    def _facts(self, row: str) -> str:
+        """What is known of a row that is put aside."""
+        texts = self._texts
+        facts = (texts.place(row), texts.key(row), texts.row_id(row), texts.image(row))
+        return ", ".join((literal(self._name), *facts))
 
     def _update(self, old_row_id: str = "NULL", source: str | None = None) -> str:
         texts = self._texts
@@ -133,32 +126,29 @@ class _Triggers:
         old_row_id = f"CASE WHEN {texts.key('OLD')} IS NOT {texts.key('NEW')} THEN {texts.row_id('OLD')} END"
         return [
             self._forget_old(),
-            self._record("DELETE", "a.row_id", "a.image", "NULL", source=self._from_gone()),
-            self._forget_gone(),
+            self._set_state(f"'{GONE}'"),
             self._update(old_row_id if self._shape.primary_key else "NULL", f"WHERE {self._differs(all_columns=True)}"),
         ]
 
     def _record(
         self, event: str, row_id: str, before: str, after: str, old_row_id: str = "NULL", source: str | None = None
     ) -> str:
-        """One record; or one for each row of a source, which costs more."""
-        columns = "timestamp, table_name, row_id, old_row_id, event_type, before, after, source"
-        values = f"{_NOW}, {literal(self._name)}, {row_id}, {old_row_id}, '{event}', {before}, {after}, 'trigger'"
-        rows = f"VALUES ({values})" if source is None else f"SELECT {values} {source}"
-        return f"INSERT INTO {quoted(self._log.changelog.name)} ({columns}) {rows}"
+        return record_sql(self._log, (literal(self._name), row_id, old_row_id, f"'{event}'", before, after), source)
 
-    # Rows put aside that are gone, and the mark (without an image) that they have been recorded.
+    # Rows put aside.
 
     def _from_gone(self) -> str:
-        return f"{self._from_gone_or_done()} AND a.image IS NOT NULL"
+        return f"{self._from_gone_or_done()} AND a.state IS NULL"
 
     def _from_gone_or_done(self) -> str:
+        """Those that are not there any more, and the one that has just been recorded as new."""
         place = self._texts.place
         there = f"SELECT 1 FROM {quoted(self._name)} AS t WHERE {place('t')} IS a.place"
-        return f"FROM {self._aside} AS a WHERE a.{self._of_table} AND (a.place IS {place('NEW')} OR NOT EXISTS ({there}))"
+        is_gone = f"(a.place IS {place('NEW')} OR NOT EXISTS ({there}))"
+        return f"FROM {self._aside} AS a WHERE a.{self._of_table} AND {is_gone}"
 
-    def _forget_gone(self) -> str:
-        return f"DELETE FROM {self._aside} WHERE rowid IN (SELECT a.rowid {self._from_gone()})"
+    def _set_state(self, state: str) -> str:
+        return f"UPDATE {self._aside} SET state = {state} WHERE rowid IN (SELECT a.rowid {self._from_gone()})"
 
     def _of_old_place(self) -> str:
         return f"{self._of_table} AND place IS {self._texts.place('OLD')}"
@@ -232,10 +222,6 @@ class _Triggers:
 
 def _aside(log: LogNames) -> str:
     return f"{log.changelog.name}_replaced"
-
-
-def _trigger_start(log: LogNames) -> str:
-    return f"{CAPTURE_PREFIX}{log.changelog.name}_"
 
 
 def triggered_sql(meta_table: TableName) -> str:
