@@ -52,7 +52,7 @@ def test_init_again_leaves_what_is_installed_alone(run: Audit, empty: Path) -> N
 
     ran = run("-u", str(empty), "init")
 
-    assert "triggers: 18 up to date" in ran.err
+    assert f"triggers: {len(before)} up to date" in ran.err
     assert "installed" not in ran.err
     assert _triggers(empty) == before
 
