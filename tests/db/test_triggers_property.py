@@ -32,7 +32,7 @@ TABLES = (
 )
 COLUMNS = {"a": "id u w v", "b": "k j v", "c": "v u", "d": "id v", "e": "id a_id u", "f": "id n", "g": "id v"}
 IMAGES = {**COLUMNS, "g": "id v w x"}
-ROW_IDS = {table: "rowid" for table in "acdefg"}
+ROW_IDS = dict.fromkeys("acdefg", "rowid")
 CONFLICTS = st.sampled_from(["", "", "OR REPLACE ", "OR REPLACE ", "OR IGNORE ", "OR FAIL "])
 VALUES = st.sampled_from(
     ["1", "2", "3", "NULL", "'1'", "'x'", "'X'", "'y'", "1.0", "0.1", "x'31'", "json('[1]')", "'a' || char(0) || 'b'"]
