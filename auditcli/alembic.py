@@ -23,7 +23,7 @@ from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 from sqlalchemy import Connection
 
 from auditcli.capture.triggers import plan_capture, refresh_triggers
-from auditcli.dialects import dialect_named
+from auditcli.driver import dialect_of
 from auditcli.errors import NotFound, UsageError
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking, write_tracking
@@ -132,7 +132,7 @@ def _create_log(operations: Operations, operation: CreateAuditLogOp) -> None:
 def _drop_log(operations: Operations, operation: DropAuditLogOp) -> None:
     connection = _connection(operations)
     check_log(connection, operation.tables)
-    dialect = dialect_named(connection.dialect.name)
+    dialect = dialect_of(connection)
     nothing = Tracking(exclude_tables=("*",))
     refresh_triggers(connection, operation.tables, dialect, nothing)
     operation.tables.metadata.drop_all(connection)
@@ -151,7 +151,7 @@ def _unaudit_table(operations: Operations, operation: UnauditTableOp) -> None:
 def _track(operations: Operations, operation: _TableOp, *, is_wanted: bool) -> None:
     connection, tables, table = _connection(operations), operation.tables, operation.table
     check_log(connection, tables)
-    dialect = dialect_named(connection.dialect.name)
+    dialect = dialect_of(connection)
     if is_wanted and table not in read_shapes(connection, dialect).tables:
         raise NotFound(f"no table {table} to audit", hint="create it first, in this migration or an earlier one")
     tracking = _with(read_tracking(connection, tables), table) if is_wanted else _without(connection, tables, table)
@@ -205,7 +205,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps, _schemas: Collection[
     if info is None or info.is_older:
         upgrade.ops.append(CreateAuditLogOp(**options))
         return
-    dialect = dialect_named(connection.dialect.name)
+    dialect = dialect_of(connection)
     for table in plan_capture(connection, tables, dialect, read_tracking(connection, tables)).tables():
         upgrade.ops.append(AuditTableOp(table.name, schema=table.schema, **options))
 

@@ -20,7 +20,8 @@ from auditcli.capture.scenes import Scenes
 from auditcli.capture.triggers import waiting_at_most
 from auditcli.checks import Surroundings, check_steps
 from auditcli.clock import Clock, utc_now
-from auditcli.dialects import Dialect, dialect_named
+from auditcli.dialects import Dialect
+from auditcli.driver import dialect_of, run
 from auditcli.errors import AuditError, LockTimeout, ReadOnly, UsageError
 from auditcli.fold import Absent
 from auditcli.log.reader import LogReader
@@ -79,7 +80,7 @@ def apply_plan(
     with (
         _connected(target) as connection,
         quiet(connection),
-        waiting_at_most(connection, dialect_named(connection.dialect.name), lock_timeout),
+        waiting_at_most(connection, dialect_of(connection), lock_timeout),
     ):
         return _apply(connection, plan, tables or log_tables(), clock)
 
@@ -93,14 +94,14 @@ def _connected(target: Engine | Connection) -> Iterator[Connection]:
 
 
 def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) -> Outcome:
-    dialect = dialect_named(connection.dialect.name)
+    dialect = dialect_of(connection)
     try:
         with connection.begin():
             if dialect.begin_write_sql is not None:
-                connection.exec_driver_sql(dialect.begin_write_sql)
+                run(connection, dialect.begin_write_sql)
             scene = Scenes(tables, {}, create=False, clock=clock).enter(connection)
             if dialect.defer_constraints_sql is not None:
-                connection.exec_driver_sql(dialect.defer_constraints_sql)
+                run(connection, dialect.defer_constraints_sql)
             outcome = _Applying(connection, plan, scene, clock).run()
             _commit(connection, dialect)
         return outcome
@@ -130,7 +131,7 @@ def _commit(connection: Connection, dialect: Dialect) -> None:
 def _broken_references(connection: Connection, dialect: Dialect, error: BaseException) -> PlanConflict:
     if dialect.foreign_key_check_sql is None:
         return PlanConflict((), str(error))
-    broken = connection.exec_driver_sql(dialect.foreign_key_check_sql).fetchall()
+    broken = run(connection, dialect.foreign_key_check_sql).fetchall()
     named = ", ".join(sorted({f"{row[0]} refers to {row[2]}" for row in broken})) or "none is left"
     return PlanConflict((), f"{error}: {named}")
 

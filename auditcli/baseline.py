@@ -16,7 +16,7 @@ from auditcli.capture.rowrecords import RecordMaker
 from auditcli.capture.scene import Scene, quiet
 from auditcli.capture.scenes import Scenes
 from auditcli.clock import Clock, utc_now
-from auditcli.dialects import dialect_named
+from auditcli.driver import dialect_of, run
 from auditcli.log.tables import LogTables, log_tables
 from auditcli.model import TableName
 from auditcli.rows import RowReader
@@ -69,7 +69,7 @@ class _Run:
         self._tables = tables
         self._clock = clock
         self._chunk = chunk
-        self._dialect = dialect_named(connection.dialect.name)
+        self._dialect = dialect_of(connection)
         self._scenes = Scenes(tables, {}, create=False, clock=clock)
 
     def record(self, on_progress: Callable[[BaselineProgress], None]) -> Baseline:
@@ -89,7 +89,7 @@ class _Run:
 
     def _enter(self) -> Scene:
         if self._dialect.begin_write_sql is not None:
-            self._connection.exec_driver_sql(self._dialect.begin_write_sql)
+            run(self._connection, self._dialect.begin_write_sql)
         return self._scenes.enter(self._connection)
 
     def _next_chunk(self, table: TableName) -> tuple[int, bool]:

@@ -32,7 +32,7 @@ SAME: JsonValue = {"$same": True}
 SAME_OVER = 2048
 """A value whose JSON is longer than this (in characters) is not written twice by an UPDATE that left it alone."""
 
-LOOK_UP_LIMIT = 255
+ROW_ID_LIMIT = 255
 """The longest key, in bytes of UTF-8, that the log holds whole."""
 
 LONG_KEY = "long:"
@@ -168,9 +168,15 @@ def load_images(before: str | None, after: str | None) -> tuple[Image | None, Im
     """Both images of a record from their texts, each `$same` replaced by the value it stands for."""
     old = json.loads(before) if before is not None else None
     new = json.loads(after) if after is not None else None
-    if old is not None and new is not None and after is not None and '"$same"' in after:
-        new = {column: old.get(column) if value == SAME else value for column, value in new.items()}
+    old, new = without_repeats(old, new, after)
     return _with_valid_text(before, old), _with_valid_text(after, new, before)
+
+
+def without_repeats(old: Image | None, new: Image | None, after: str | None) -> tuple[Image | None, Image | None]:
+    """Both images, each `$same` of the new one (read from the text `after`) replaced by the value it stands for."""
+    if old is None or new is None or after is None or '"$same"' not in after:
+        return old, new
+    return old, {column: old.get(column) if value == SAME else value for column, value in new.items()}
 
 
 def valid_row_id(text: str | None) -> str | None:
@@ -215,10 +221,11 @@ def look_up_key(row_id: str) -> str:
 
 
 def look_up_keys(row_id: str) -> tuple[str, ...]:
-    """All that records of a row may hold of its key."""
+    """All that records of a row may hold of its key; writers may count its characters instead of its bytes."""
     if _is_short(row_id):
         return (row_id,)
-    return look_up_key(row_id), "sha256:" + hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()
+    digest = "sha256:" + hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return look_up_key(row_id), digest, *((row_id,) if len(row_id) <= ROW_ID_LIMIT else ())
 
 
 def is_shortened(look_up_key: str | None) -> bool:
@@ -228,8 +235,8 @@ def is_shortened(look_up_key: str | None) -> bool:
 
 def _is_short(row_id: str) -> bool:
     length = len(row_id)
-    return length * 4 <= LOOK_UP_LIMIT or (
-        length <= LOOK_UP_LIMIT and len(row_id.encode("utf-8", "surrogatepass")) <= LOOK_UP_LIMIT
+    return length * 4 <= ROW_ID_LIMIT or (
+        length <= ROW_ID_LIMIT and len(row_id.encode("utf-8", "surrogatepass")) <= ROW_ID_LIMIT
     )
 
 
@@ -240,15 +247,34 @@ def row_id_of(image: Image, primary_key: Sequence[str]) -> str | None:
     return row_id([image[column] for column in primary_key])
 
 
+def _template(columns: tuple[str, ...]) -> str:
+    return "{" + ",".join(dump(column).replace("%", "%%") + ":%s" for column in columns) + "}"
+
+
 @lru_cache(maxsize=4096)
 def image_writer(columns: tuple[str, ...]) -> Callable[[Sequence[object]], str]:
     """A function that writes rows as the driver returned them as image texts: what `dump` does, but faster."""
-    template = "{" + ",".join(dump(column).replace("%", "%%") + ":%s" for column in columns) + "}"
+    template = _template(columns)
 
     def write(values: Sequence[object]) -> str:
         return template % tuple([_WRITERS[type(value)](value) for value in values])
 
     return write
+
+
+@lru_cache(maxsize=4096)
+def json_joiner(columns: tuple[str, ...]) -> Callable[[Sequence[object]], str]:
+    """The same for rows whose values are JSON already, in the words of a database; None is null."""
+    template = _template(columns)
+
+    def write(values: Sequence[object]) -> str:
+        return template % tuple([_as_json(value) for value in values])
+
+    return write
+
+
+def _as_json(value: object) -> str:
+    return value if isinstance(value, str) else dump(encode(value))
 
 
 class _Writers(dict[type, Callable[[Any], str]]):

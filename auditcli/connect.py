@@ -62,11 +62,11 @@ def open_engine(target: Target, *, writing: bool = False, lock_timeout: float = 
     dialect = dialect_named(target.url.get_backend_name())
     path = sqlite_path(target.url)
     if path is None:
-        engine, limits = create_engine(url_with_password(target)), []
+        engine = create_engine(url_with_password(target))
     else:
-        engine, limits = _sqlite_engine(target.url, path, lock_timeout), ["PRAGMA query_only = ON"]
-    own = () if writing else limits
-    _prepare_connections(engine, [sql for sql in (dialect.enforce_foreign_keys_sql, *own) if sql])
+        engine = _sqlite_engine(target.url, path, lock_timeout)
+    limits = (dialect.set_lock_timeout_sql(int(lock_timeout * 1000)), None if writing else dialect.read_only_sql)
+    _prepare_connections(engine, [sql for sql in (dialect.enforce_foreign_keys_sql, *limits) if sql])
     return engine
 
 
@@ -124,6 +124,8 @@ def _prepare_connections(engine: Engine, statements: list[str]) -> None:
         for statement in statements:
             cursor.execute(statement)
         cursor.close()
+        # What a transaction set would go with its rollback when the connection is given back.
+        driver_connection.commit()
 
 
 def url_with_password(target: Target) -> URL:

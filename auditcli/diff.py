@@ -111,7 +111,8 @@ class _WholeTable:
         """What `changeset.net` makes of the run's records, from the two that matter."""
         if run.before_text == run.after_text:
             return None
-        (before, _), (_, after) = self._read_images(run.before_text, None), self._read_images(None, run.after_text)
+        before, _ = self._read_images(run.first_id, run.before_text, None)
+        _, after = self._read_images(run.last_id, None, run.after_text)
         if run.after_text is not None and '"$same"' in run.after_text:
             after = self._reader.change(run.last_id).after
         if codec.same_image(before, after):

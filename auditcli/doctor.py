@@ -10,6 +10,7 @@ from enum import StrEnum
 from sqlalchemy import Text, func, select, type_coerce
 
 from auditcli.capture.triggers import plan_capture
+from auditcli.driver import run
 from auditcli.log.reader import LogReader
 from auditcli.log.schema import read_shapes, remembered_shapes
 from auditcli.log.settings import Tracking, read_tracking
@@ -108,7 +109,7 @@ class _Examination:
     def _unseen_triggers(self) -> Iterator[Finding]:
         sql = self._reader.dialect.trigger_names_sql()
         for shape in self._user_tables():
-            names = self._reader.connection.exec_driver_sql(sql, (shape.table.name,)).scalars().all()
+            names = run(self._reader.connection, sql, (shape.table.name,)).scalars().all()
             if names and self._tracking.captures(shape.table):
                 message = f"triggers of its own write what listeners may not see: {', '.join(names)}"
                 yield Finding(Level.PROBLEM, "own-triggers", shape.table, message, "audit init")

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Engine, func, or_, select
 
 from auditcli.dialects import Dialect
+from auditcli.driver import run
 from auditcli.errors import LogError
 from auditcli.log.query import Criteria
 from auditcli.log.reader import LogReader
@@ -165,7 +166,7 @@ class Feed:
     def _count(self, watcher: Connection) -> Any:
         if self._dialect.change_counter_sql is None:
             return None
-        counted = watcher.exec_driver_sql(self._dialect.change_counter_sql).scalar()
+        counted = run(watcher, self._dialect.change_counter_sql).scalar()
         watcher.rollback()
         return counted
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli.capture.triggers import NOTHING_TO_DO, CaptureWork, plan_capture, refresh_triggers, waiting_at_most
 from auditcli.dialects import Dialect
+from auditcli.driver import run
 from auditcli.errors import LockTimeout, NotFound, UsageError
 from auditcli.log.schema import read_shapes, remember_shapes
 from auditcli.log.settings import (
@@ -113,7 +114,7 @@ def prepare(
 
 def _lock(connection: Connection, dialect: Dialect, begin_write: str) -> None:
     try:
-        connection.exec_driver_sql(begin_write)
+        run(connection, begin_write)
     except DBAPIError as error:
         if not dialect.is_lock_timeout(error):
             raise

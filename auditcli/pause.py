@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from auditcli.capture.triggers import refresh_triggers
 from auditcli.dialects import Dialect
+from auditcli.driver import run
 from auditcli.errors import NotFound
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking, write_tracking
@@ -70,7 +71,7 @@ def _change(
 ) -> PauseOutcome:
     with connection.begin():
         if dialect.begin_write_sql is not None:
-            connection.exec_driver_sql(dialect.begin_write_sql)
+            run(connection, dialect.begin_write_sql)
         check_log(connection, tables)
         tracking = read_tracking(connection, tables)
         named = _named(connection, tables, dialect, tracking, words)

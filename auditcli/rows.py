@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli import codec
 from auditcli.dialects import Dialect, Fragment
+from auditcli.driver import ValueReading, run
 from auditcli.fold import Absent, Value
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.plan import Step, StepKind
@@ -45,6 +46,7 @@ class RowReader:
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self.connection = connection
         self.dialect = dialect
+        self._reading = ValueReading(connection, dialect)
 
     def page(
         self, shape: TableShape, after: tuple[Any, ...] | None, size: int, *, keeping: bool = False
@@ -123,7 +125,8 @@ class RowReader:
 
     def _read(self, shape: TableShape, sql: str, as_bytes: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         try:
-            return self._fetch(sql, values)
+            with self._reading.of(shape):
+                return self._fetch(sql, values)
         except DBAPIError as error:
             if not self.dialect.is_broken_text(error):
                 raise
@@ -131,7 +134,7 @@ class RowReader:
         return [(*row[:width], *self.dialect.values_from_bytes(row[width:])) for row in self._fetch(as_bytes, values)]
 
     def _fetch(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in self.connection.exec_driver_sql(sql, values).fetchall()]
+        return [tuple(row) for row in run(self.connection, sql, values).fetchall()]
 
     def _image(self, shape: TableShape, values: Sequence[Any]) -> Image:
         read = self.dialect.image_value

@@ -15,13 +15,14 @@ CHANGES_CHILD = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 @dataclass(frozen=True, slots=True)
 class ColumnShape:
-    """One column; `type` is the database's own spelling."""
+    """One column; `type` is the database's own spelling, `kind` how its dialect writes values of the type."""
 
     name: str
     type: str
     nullable: bool = True
     generated: bool = False
     default: str | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class TableShape:
     or on part of the rows exists. `replaces` is true where the table's own DDL says ON CONFLICT REPLACE or its like.
     `unique_indexes` are all but the primary key's, where the database's triggers need them. `locator`
     names what addresses a row physically within a transaction (a row id, else the key), and `moved_by` the columns
-    whose assignment changes it.
+    whose assignment changes it. `signature` is a text that changes with the columns, where triggers compare one.
     """
 
     table: TableName
@@ -69,6 +70,7 @@ class TableShape:
     locator: tuple[str, ...] = ()
     moved_by: tuple[str, ...] = ()
     unique_indexes: tuple[UniqueIndex, ...] = ()
+    signature: str = ""
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -114,6 +116,7 @@ class TableShape:
                 UniqueIndex(tuple(index["terms"]), index["condition"], index["is_opaque"])
                 for index in stored.get("unique_indexes", ())
             ),
+            signature=stored.get("signature", ""),
         )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from auditcli.capture.triggers import plan_capture
+from auditcli.driver import run
 from auditcli.log.reader import LogReader
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking
@@ -74,7 +75,7 @@ def _tables(reader: LogReader) -> tuple[TableStatus, ...]:
 
 def _triggered(reader: LogReader) -> set[TableName]:
     meta = reader.tables.meta
-    rows = reader.connection.exec_driver_sql(reader.dialect.scene_sql(TableName(meta.name, meta.schema)))
+    rows = run(reader.connection, reader.dialect.scene_sql(TableName(meta.name, meta.schema)))
     return {TableName(text, schema) for kind, schema, text in rows if kind == "triggered"}
 
 

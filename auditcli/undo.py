@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from auditcli.changeset import threads
 from auditcli.checks import Surroundings, check_steps
-from auditcli.dialects import dialect_named
+from auditcli.driver import dialect_of
 from auditcli.errors import NotFound, UsageError
 from auditcli.fold import RowFold, fold
 from auditcli.log.query import ALL, Criteria, Window
@@ -150,7 +150,7 @@ class _Planning:
         self._options = options
         self._kind: PlanKind = kind
         self._connection = reader.connection
-        self._rows = RowReader(reader.connection, dialect_named(reader.connection.dialect.name))
+        self._rows = RowReader(reader.connection, dialect_of(reader.connection))
         self._links: dict[str, _RunSet | None] = {}
         self._draft = _Draft()
 

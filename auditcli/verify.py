@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from auditcli import codec
+from auditcli.driver import run
 from auditcli.log.query import Criteria
 from auditcli.log.reader import Gap, LogReader
 from auditcli.log.schema import read_shapes
@@ -85,7 +86,7 @@ class Verification:
         """All that differs, table by table. The connection must not have begun a transaction."""
         reader = self._reader
         if reader.dialect.begin_snapshot_sql is not None:
-            reader.connection.exec_driver_sql(reader.dialect.begin_snapshot_sql)
+            run(reader.connection, reader.dialect.begin_snapshot_sql)
         shapes = read_shapes(reader.connection, reader.dialect)
         tracking = read_tracking(reader.connection, reader.tables)
         for table in self._tables(shapes, tracking):

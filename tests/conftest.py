@@ -15,7 +15,7 @@ from hypothesis import settings
 from sqlalchemy import URL, Engine, create_engine
 
 from tests.clock import SettableClock
-from tests.servers import MARIADB, POSTGRESQL, Server, ask
+from tests.servers import MARIADB, POSTGRESQL, Server, ask, required_url
 
 _TEST_SETTINGS = ("AUDIT_TEST_", "AUDIT_REQUIRE_SERVERS")
 
@@ -75,20 +75,10 @@ def clock() -> SettableClock:
 @pytest.fixture
 def postgresql_url() -> str:
     """A PostgreSQL server that answers."""
-    return _url_of(POSTGRESQL)
+    return required_url(POSTGRESQL)
 
 
 @pytest.fixture
 def mariadb_url() -> str:
     """A MariaDB server that answers."""
-    return _url_of(MARIADB)
-
-
-def _url_of(server: Server) -> str:
-    problem = ask(server).problem
-    if problem is None:
-        return server.url
-    reason = f"no {server.name} ({problem}); ${server.url_variable} says where one is"
-    if os.environ.get("AUDIT_REQUIRE_SERVERS") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+    return required_url(MARIADB)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from auditcli.applying.refusal import Refused
 from auditcli.applying.writing import Writing, image_after
 from auditcli.capture.recorder import Unit
+from auditcli.driver import run_many
 from auditcli.model import Image
 from auditcli.plan import Step, StepKind
 from auditcli.planning.order import step_levels
@@ -79,7 +80,7 @@ class NetWriting(Writing):
             return False
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         try:
-            result = self._connection.exec_driver_sql(sql, [values for _, values in batch])
+            result = run_many(self._connection, sql, [values for _, values in batch])
             done = result.rowcount == len(batch)
         except IntegrityError as error:
             self._check_still_open(error)

@@ -18,6 +18,7 @@ from auditcli.applying.refusal import PlanConflict, step_word
 from auditcli.applying.writes import step_sql
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.dialects import Fragment
+from auditcli.driver import run
 from auditcli.fold import Absent
 from auditcli.model import Image, TableName
 from auditcli.plan import CellStep, Conflict, ConflictKind, Step, StepKind, shown
@@ -186,7 +187,7 @@ class Writing:
         raise PlanConflict(conflicts, "the rows did not come out as planned")
 
     def _execute(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
-        return self._connection.exec_driver_sql(sql, values)
+        return run(self._connection, sql, values)
 
     def _check_still_open(self, error: IntegrityError) -> None:
         """Some constraints end the transaction when they refuse (ON CONFLICT ROLLBACK); then all is as before."""

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, TableClause
 
 from auditcli.capture.scene import Scene
 from auditcli.capture.statements import Dml, SchemaMap, table_name, target
+from auditcli.driver import run
 from auditcli.errors import UnrecordableWrite
 from auditcli.model import TableName
 
@@ -60,7 +61,7 @@ def _known_name(scene: Scene, name: TableName) -> TableName | None:
 
 def _kind(scene: Scene, connection: Connection, name: TableName) -> str | None:
     """What a name is that is no table."""
-    kinds = connection.exec_driver_sql(scene.dialect.relation_kind_sql(), (name.name,))
+    kinds = run(connection, scene.dialect.relation_kind_sql(), (name.name,))
     return next(iter(kinds.scalars().all()), None)
 
 

@@ -14,8 +14,10 @@ from auditcli.capture.context import Context
 from auditcli.capture.origin import application, client
 from auditcli.capture.scene import Scene
 from auditcli.capture.triggers import log_names
+from auditcli.clock import Clock
 from auditcli.dialects import Dialect
 from auditcli.dialects.capture import CaptureContext
+from auditcli.driver import driver_sql, run
 from auditcli.log.writer import LogWriter
 
 _SENT = "auditcli_context_sent"
@@ -25,9 +27,10 @@ _watched: WeakSet[Engine] = WeakSet()
 class Handover:
     """What the triggers of one database transaction know of its context."""
 
-    def __init__(self, connection: Connection, transaction_id: str) -> None:
+    def __init__(self, connection: Connection, transaction_id: str, clock: Clock) -> None:
         self._connection = connection
         self._transaction_id = transaction_id
+        self._clock = clock
         self._known: Context | None = None
 
     def send(self, scene: Scene, context: Context) -> None:
@@ -41,7 +44,7 @@ class Handover:
             self._transaction_id, context.actor, context.reason, _text(context.more), application(), client()
         )
         for fragment in scene.dialect.send_context(log_names(scene.tables), sent):
-            self._connection.exec_driver_sql(fragment.sql, fragment.values)
+            run(self._connection, fragment.sql, fragment.values)
         self._known = context
         self._connection.info[_SENT] = True
         _watch_pool(self._connection.engine, scene.dialect)
@@ -52,14 +55,14 @@ class Handover:
 
     def _amend_header(self, scene: Scene, context: Context) -> None:
         writer = LogWriter(scene.tables)
-        writer.amend_header(self._connection, self._transaction_id, context.reason, context.more)
+        writer.amend_header(self._connection, self._transaction_id, self._clock(), context.reason, context.more)
 
 
 def take_back(connection: Connection, dialect: Dialect) -> None:
     """Take from the triggers what they know, before the connection's next user writes."""
     if connection.info.pop(_SENT, False):
         for fragment in dialect.clear_context():
-            connection.exec_driver_sql(fragment.sql, fragment.values)
+            run(connection, fragment.sql, fragment.values)
 
 
 def take_back_after_failure(connection: Connection, dialect: Dialect) -> None:
@@ -87,7 +90,7 @@ def _watch_pool(engine: Engine, dialect: Dialect) -> None:
             return
         cursor = driver_connection.cursor()
         for fragment in dialect.clear_context():
-            cursor.execute(fragment.sql, fragment.values)
+            cursor.execute(driver_sql(fragment.sql, engine.dialect.paramstyle), fragment.values)
         cursor.close()
 
 

@@ -22,7 +22,7 @@ from auditcli.capture.readahead import flushed_rows, read_ahead
 from auditcli.capture.recorder import Recorder
 from auditcli.capture.scene import Scene, is_quiet, quiet
 from auditcli.capture.scenes import Scenes
-from auditcli.capture.sqltext import defines, rolls_back, runs_code, written_tables
+from auditcli.capture.sqltext import defines, rolls_back, runs_code, sets, written_tables
 from auditcli.capture.statements import Dml, Parameters, SchemaMap
 from auditcli.capture.targets import open_savepoints, session_target, sync_engine
 from auditcli.capture.touching import Touch, touch_rows
@@ -205,8 +205,8 @@ class Tracker:
         if not self._is_attached or context is None or is_quiet(connection) or _was_looked_at(context):
             return
         writing = self._current(connection)
-        if writing is not None and defines(sql):
-            writing.recorder.scene_is_stale = True
+        if writing is not None and (defines(sql) or sets(sql)):
+            writing.recorder.note_definition()
         elif writing is not None and rolls_back(sql) and not _is_savepoint(context):
             # In plain text it may take anything along; what comes next is recorded as a transaction of its own.
             self._rollback(connection)

@@ -22,6 +22,7 @@ from auditcli.capture.rowrecords import RecordMaker
 from auditcli.capture.scene import Scene, Values
 from auditcli.capture.steps import Step, in_possible_order, with_replaced_rows
 from auditcli.clock import Clock
+from auditcli.driver import ValueReading, run
 from auditcli.errors import CaptureError, UnrecordableWrite
 from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
 from auditcli.model import TableName
@@ -58,7 +59,8 @@ class Recorder:
         self.clock = clock
         self.transaction_id = _adopted_transaction(connection, scene) or str(uuid.uuid4())
         self.scene_is_stale = False
-        self._handover = Handover(connection, self.transaction_id)
+        self.reading = ValueReading(connection, scene.dialect)
+        self._handover = Handover(connection, self.transaction_id, clock)
         self._writer = LogWriter(scene.tables)
         self._header: Context | None = None
         self._savepoints: list[tuple[str, Context | None, frozenset[TableName]]] = []
@@ -67,6 +69,11 @@ class Recorder:
     def unit(self) -> Unit:
         """A new unit of work."""
         return Unit(self)
+
+    def note_definition(self) -> None:
+        """A table, or a setting of the session, may have changed."""
+        self.scene_is_stale = True
+        self.reading.forget()
 
     def hand_over(self) -> None:
         """Tell capture triggers, where there are any, who writes now and why."""
@@ -117,7 +124,7 @@ class Recorder:
             self._header = context
         elif (context.reason, context.more) != (known.reason, known.more):
             merged = context.inside(known)
-            self._writer.amend_header(self.connection, self.transaction_id, merged.reason, merged.more)
+            self._writer.amend_header(self.connection, self.transaction_id, self.clock(), merged.reason, merged.more)
             self._header = merged
 
     def read_rows(self, shape: TableShape, names: Sequence[str], rows: Sequence[Values]) -> list[Values]:
@@ -147,7 +154,8 @@ class Recorder:
     def _select(self, shape: TableShape, condition: str, marks: Sequence[Any]) -> list[Values]:
         dialect = self.scene.dialect
         try:
-            return self._fetch(dialect.rows_sql(shape, condition, locking=True), marks)
+            with self.reading.of(shape):
+                return self._fetch(dialect.rows_sql(shape, condition, locking=True), marks)
         except DBAPIError as error:
             if not dialect.is_broken_text(error):
                 raise
@@ -157,7 +165,7 @@ class Recorder:
 
     def _fetch(self, sql: str, marks: Sequence[Any]) -> list[Values]:
         # Rows as they are: they are only cut into pieces, which are tuples.
-        return list(self.connection.exec_driver_sql(sql, tuple(marks)).fetchall())
+        return list(run(self.connection, sql, marks).fetchall())
 
     def _new_header(self, context: Context) -> TransactionHeader:
         return TransactionHeader(
@@ -337,7 +345,7 @@ class Unit:
 def _adopted_transaction(connection: Connection, scene: Scene) -> str | None:
     """The id that a trigger gave the running transaction before anybody told it one."""
     sql = scene.dialect.adopted_transaction_sql() if scene.triggered else None
-    return connection.exec_driver_sql(sql).scalar() if sql else None
+    return run(connection, sql).scalar() if sql else None
 
 
 def _is_another(touched: _TouchedRows, old: Values, new: Values | None) -> bool:

@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli.capture.scene import Scene, quiet
 from auditcli.clock import Clock
-from auditcli.dialects import Dialect, dialect_named
+from auditcli.dialects import Dialect
+from auditcli.driver import dialect_of, run
 from auditcli.errors import CaptureError, LogError, UsageError
 from auditcli.log.schema import read_shapes, remember_shapes
 from auditcli.log.settings import Tracking, check_columns, check_keys, write_tracking
@@ -45,7 +46,7 @@ class Scenes:
 
     def dialect(self, connection: Connection) -> Dialect:
         """The facts of the connection's database."""
-        return dialect_named(connection.dialect.name)
+        return dialect_of(connection)
 
     def prepare(self, connection: Connection) -> None:
         """At the first connection: create or upgrade the log, where that was asked for."""
@@ -73,6 +74,8 @@ class Scenes:
         lock = dialect.lock_sql(self._tables.changelog_name)
         if lock is not None:
             self._lock_log(connection, lock)
+        elif connection.engine not in self._known:
+            self._find_log(connection)
         scene = self.refresh(connection)
         # Asked after the first statement, with which some drivers begin the transaction.
         if not self.driver_in_transaction(connection) and scene.is_recording:
@@ -104,21 +107,30 @@ class Scenes:
 
     def _lock_log(self, connection: Connection, lock: str) -> None:
         try:
-            connection.exec_driver_sql(lock)
+            run(connection, lock)
         except DBAPIError:
             if find_log(connection, self._tables) is not None:
                 raise
-            if not self._create:
-                check_log(connection, self._tables)
-            self._create_log(connection)
-            connection.info[_UNCOMMITTED] = True
-            connection.exec_driver_sql(lock)
+            self._find_log(connection)
+            run(connection, lock)
+
+    def _find_log(self, connection: Connection) -> None:
+        """Create the log where there is none and that was asked for; raises LogError where it was not."""
+        if find_log(connection, self._tables) is not None:
+            return
+        if not self._create:
+            check_log(connection, self._tables)
+        self._create_log(connection)
+        connection.info[_UNCOMMITTED] = True
 
     def _create_log(self, connection: Connection) -> None:
         """Create or upgrade the log under the write lock, so that two programs don't do it at once."""
         begin = self.dialect(connection).begin_write_sql
         if begin is not None and not self.driver_in_transaction(connection):
-            connection.exec_driver_sql(begin)
+            run(connection, begin)
+        lock = self.dialect(connection).creation_lock_sql
+        if lock is not None:
+            run(connection, lock)
         init_log(connection, self._tables)
 
     def driver_in_transaction(self, connection: Connection) -> bool:
@@ -127,7 +139,7 @@ class Scenes:
 
     def _facts(self, connection: Connection) -> _Facts:
         sql = self.dialect(connection).scene_sql(TableName(self._tables.meta.name, self._tables.schema))
-        rows = connection.exec_driver_sql(sql).fetchall()
+        rows = run(connection, sql).fetchall()
         return _Facts(
             next(text for kind, _, text in rows if kind == "shapes"),
             next((text for kind, name, text in rows if (kind, name) == ("setting", "tracking")), None),

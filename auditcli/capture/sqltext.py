@@ -77,6 +77,12 @@ def defines(sql: str) -> bool:
 
 
 @lru_cache(maxsize=2048)
+def sets(sql: str) -> bool:
+    """Whether a statement changes settings of the session."""
+    return _first_word(sql) in ("SET", "RESET", "DISCARD")
+
+
+@lru_cache(maxsize=2048)
 def rolls_back(sql: str) -> bool:
     """Whether a statement ends a transaction, or a part of it, without its changes."""
     return _first_word(sql) == "ROLLBACK"

@@ -190,7 +190,8 @@ class _Toucher:
         return list(rows)
 
     def _fetch(self, query: Select[Any], bound: Mapping[str, Any] | None = None) -> list[Values]:
-        return [tuple(row) for row in self._connection.execute(query, bound, execution_options=self._options)]
+        with self._recorder.reading.of(self._shape):
+            return [tuple(row) for row in self._connection.execute(query, bound, execution_options=self._options)]
 
     def _held(self, statement: Update | Delete, parameters: Parameters, rows: list[Values] | None) -> Touch:
         """A statement that might find other rows a moment later is held to those that were read."""

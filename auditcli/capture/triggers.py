@@ -17,10 +17,11 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli.dialects import Dialect
 from auditcli.dialects.capture import CaptureObject, CaptureTable, LogNames
+from auditcli.driver import define, run
 from auditcli.errors import AuditError, LockTimeout
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
-from auditcli.log.tables import LogTables
+from auditcli.log.tables import DEFAULT_NAME, LogTables
 from auditcli.model import TableName
 from auditcli.shape import CHANGES_CHILD, DatabaseShape
 
@@ -41,6 +42,7 @@ class Installed:
 class CaptureWork:
     """What has to be done so that triggers capture what is tracked, and nothing else."""
 
+    log: LogNames
     create: tuple[CaptureObject, ...]
     drop: tuple[Installed, ...]
     unchanged: tuple[CaptureObject, ...]
@@ -67,11 +69,11 @@ class CaptureWork:
 
     def statements(self, dialect: Dialect) -> list[str]:
         """The work as SQL, in order."""
-        dropped = [dialect.drop_capture_sql(each.kind, each.name, each.table) for each in self.drop]
+        dropped = [dialect.drop_capture_sql(self.log, each.kind, each.name, each.table) for each in self.drop]
         return [*dropped, *(statement for each in self.create for statement in each.create)]
 
 
-NOTHING_TO_DO = CaptureWork((), (), (), {})
+NOTHING_TO_DO = CaptureWork(LogNames(TableName(DEFAULT_NAME), TableName(DEFAULT_NAME)), (), (), (), {})
 
 
 def plan_capture(
@@ -90,6 +92,7 @@ def plan_capture(
         word for word, hash_ in hashes.items() if known.get(word) == hash_ and word in there and there[word].is_enabled
     }
     return CaptureWork(
+        log=log_names(tables),
         create=tuple(each for word, each in named.items() if word not in good),
         drop=tuple(each for word, each in there.items() if word not in named),
         unchanged=tuple(each for word, each in named.items() if word in good),
@@ -101,7 +104,7 @@ def plan_capture(
 def carry_out(connection: Connection, tables: LogTables, dialect: Dialect, work: CaptureWork) -> None:
     """Do the work; broken off where definitions can't be rolled back, it is gone on with by planning anew."""
     for gone in work.drop:
-        _define(connection, dialect, gone, [dialect.drop_capture_sql(gone.kind, gone.name, gone.table)])
+        _define(connection, dialect, gone, [dialect.drop_capture_sql(work.log, gone.kind, gone.name, gone.table)])
     done = {_word(each.kind, each.name, each.table) for each in work.unchanged}
     for each in work.create:
         _define(connection, dialect, each, each.create)
@@ -118,13 +121,13 @@ def waiting_at_most(connection: Connection, dialect: Dialect, seconds: float) ->
     if wanted is None or dialect.lock_timeout_sql is None:
         yield
         return
-    before = connection.exec_driver_sql(dialect.lock_timeout_sql).scalar_one()
-    connection.exec_driver_sql(wanted)
+    before = run(connection, dialect.lock_timeout_sql).scalar_one()
+    run(connection, wanted)
     connection.commit()
     try:
         yield
     finally:
-        connection.exec_driver_sql(dialect.set_lock_timeout_sql(int(before)) or wanted)
+        run(connection, dialect.set_lock_timeout_sql(int(before)) or wanted)
         connection.commit()
 
 
@@ -146,8 +149,7 @@ def _define(
 ) -> None:
     try:
         for statement in statements:
-            # Without parameters no driver takes a % in a name for a mark.
-            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+            define(connection, statement)
     except DBAPIError as error:
         raise _refused(dialect, each, error) from error
 
@@ -184,7 +186,7 @@ def _captured(tracking: Tracking, shapes: DatabaseShape, tables: LogTables) -> l
 
 
 def _installed(connection: Connection, tables: LogTables, dialect: Dialect) -> dict[str, Installed]:
-    rows = connection.exec_driver_sql(dialect.installed_capture_sql(log_names(tables))).fetchall()
+    rows = run(connection, dialect.installed_capture_sql(log_names(tables))).fetchall()
     found = [
         Installed(kind, name, None if table is None else TableName(table, schema), bool(is_enabled))
         for kind, schema, table, name, is_enabled in rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from auditcli.dialects.base import Dialect, Fragment
+from auditcli.dialects.base import MARK, Dialect, Fragment
+from auditcli.dialects.postgresql import PostgreSQL
 from auditcli.dialects.sqlite import SQLite
 from auditcli.errors import UsageError
 
-__all__ = ["Dialect", "Fragment", "dialect_named"]
+__all__ = ["MARK", "Dialect", "Fragment", "dialect_named"]
 
-_DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (SQLite(),)}
+_DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (SQLite(), PostgreSQL())}
 
 
 def dialect_named(name: str) -> Dialect:

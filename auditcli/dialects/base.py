@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,10 +15,13 @@ from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
 Images = tuple[Image | None, Image | None]
 """A record's `before` and `after`."""
 
+MARK = "\0"
+"""Stands for a value in a dialect's SQL, which no text in SQL can hold: each driver has a mark of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of SQL and the driver's values for its marks, in order."""
+    """A piece of SQL and the driver's values for its marks, in order; the marks are `MARK`."""
 
     sql: str
     values: tuple[Any, ...] = ()
@@ -27,7 +30,7 @@ class Fragment:
 class Dialect(ABC):
     """Facts and SQL text of one database; executes nothing.
 
-    SQL made here is for the driver as it is (`exec_driver_sql`): its marks are the driver's own.
+    SQL made here is run by `auditcli.driver`, which puts the driver's own marks in the place of `MARK`.
     """
 
     name: ClassVar[str]
@@ -60,6 +63,9 @@ class Dialect(ABC):
     begin_write_sql: ClassVar[str | None] = None
     """Takes the right to write at the start of a transaction, where that needs a statement of its own."""
 
+    creation_lock_sql: ClassVar[str | None] = None
+    """Keeps two programs from creating the log at once, where defining tables does not exclude each other."""
+
     defer_constraints_sql: ClassVar[str | None] = None
     """Puts foreign keys off to the end of the running transaction."""
 
@@ -81,14 +87,17 @@ class Dialect(ABC):
     images_need_types: ClassVar[bool] = False
     """Whether images are read by the types of their columns."""
 
+    values_are_json: ClassVar[bool] = False
+    """Whether `value_sql` gives the text that an image holds for a value, instead of the value as the driver has it."""
+
     row_lock_sql: ClassVar[str] = ""
     """Ends a query whose rows are to be locked, where rows are locked one by one."""
 
     row_share_sql: ClassVar[str] = ""
     """Ends a query whose rows are to stay as they are for the time being, where rows are locked one by one."""
 
-    value_settings_sql: ClassVar[str | None] = None
-    """Makes the transaction read values as capture writes them, where settings of the session have a say."""
+    read_only_sql: ClassVar[str | None] = None
+    """Keeps a new connection from writing, where a statement does that."""
 
     foreign_key_check_sql: ClassVar[str | None] = None
     """Lists rows whose references are broken, as table, row and referred table, where the database can."""
@@ -97,13 +106,9 @@ class Dialect(ABC):
         """A name as SQL spells it."""
         return '"' + name.replace('"', '""') + '"'
 
-    def mark(self, position: int) -> str:
-        """The driver's mark for the value at a position, counted from 0."""
-        return "?"
-
-    def marks(self, count: int, start: int = 0) -> str:
+    def marks(self, count: int) -> str:
         """Marks for a list of values."""
-        return ", ".join(self.mark(start + position) for position in range(count))
+        return ", ".join([MARK] * count)
 
     def table_sql(self, table: TableName) -> str:
         """A table's full name in SQL."""
@@ -157,6 +162,22 @@ class Dialect(ABC):
         """What an image holds for a value that `value_sql` gave."""
         return codec.encode(stored)
 
+    def reading_settings(self, shape: TableShape) -> Mapping[str, str]:
+        """The settings of a session, by name, under which `value_sql` gives what capture writes of the table."""
+        return {}
+
+    def settings_sql(self, names: Sequence[str]) -> Fragment:
+        """Reads settings of the session, as one row."""
+        raise NotImplementedError
+
+    def change_settings_sql(self, settings: Mapping[str, str]) -> Fragment:
+        """Changes settings until the end of the transaction, and returns a row."""
+        raise NotImplementedError
+
+    def storable(self, text: str) -> str:
+        """A text as the database can hold it."""
+        return text
+
     @abstractmethod
     def bind(self, value: JsonValue, column: ColumnShape) -> Fragment:
         """An expression that is exactly the stored value of the column."""
@@ -191,17 +212,20 @@ class Dialect(ABC):
 
     def image_writer(self, shape: TableShape) -> Callable[[Sequence[Any]], str]:
         """A function that gives the image, as text, of stored values in the table's column order."""
-        return codec.image_writer(shape.column_names)
+        return (codec.json_joiner if self.values_are_json else codec.image_writer)(shape.column_names)
 
-    def image_reader(self, shape: TableShape | None) -> Callable[[str | None, str | None], Images]:
-        """A function that gives a record's images from their texts; `shape` is None for a table nobody remembers."""
+    def image_reader(self, shapes: Sequence[TableShape]) -> Callable[[str | None, str | None], Images]:
+        """A function that gives a record's images from their texts.
+
+        The first of the shapes is the table's at the time of the record, the others are earlier and later ones.
+        """
         return codec.load_images
 
     def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
         """All that capture by triggers consists of, in the order of creation."""
         raise NotImplementedError
 
-    def drop_capture_sql(self, kind: str, name: str, table: TableName | None) -> str:
+    def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         """Drops one of the objects that `installed_capture_sql` lists."""
         return f"DROP {kind.upper()} IF EXISTS {self.quote(name)}"
 
@@ -259,6 +283,5 @@ class Dialect(ABC):
         """A condition: the columns are one of so many rows of values."""
         if len(names) == 1:
             return f"{names[0]} IN ({self.marks(rows)})"
-        width = len(names)
-        values = ", ".join(f"({self.marks(width, start=row * width)})" for row in range(rows))
+        values = ", ".join([f"({self.marks(len(names))})"] * rows)
         return f"({', '.join(names)}) IN ({self.row_list_word}{values})"

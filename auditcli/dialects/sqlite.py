@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from auditcli import codec
 from auditcli.dialects import sqlite_context, sqlite_triggers
-from auditcli.dialects.base import Dialect, Fragment
+from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.sqlite_indexes import index_terms
 from auditcli.model import JsonValue, TableName
@@ -62,6 +62,7 @@ class SQLite(Dialect):
     begin_write_sql: ClassVar[str | None] = "BEGIN IMMEDIATE"
     defer_constraints_sql: ClassVar[str | None] = "PRAGMA defer_foreign_keys = ON"
     enforce_foreign_keys_sql: ClassVar[str | None] = "PRAGMA foreign_keys = ON"
+    read_only_sql: ClassVar[str | None] = "PRAGMA query_only = ON"
     lock_timeout_sql: ClassVar[str | None] = "PRAGMA busy_timeout"
     foreign_key_check_sql: ClassVar[str | None] = "PRAGMA foreign_key_check"
 
@@ -93,7 +94,7 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
     def relation_kind_sql(self) -> str:
         return (
             "SELECT CASE WHEN schema = 'temp' THEN 'temporary' ELSE type END FROM pragma_table_list "
-            "WHERE name = ? COLLATE NOCASE ORDER BY schema = 'temp' DESC"
+            f"WHERE name = {MARK} COLLATE NOCASE ORDER BY schema = 'temp' DESC"
         )
 
     def shape_queries(self) -> tuple[str, ...]:
@@ -135,8 +136,8 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
     def bind(self, value: JsonValue, column: ColumnShape) -> Fragment:
         stored = codec.decode(value)
         if isinstance(stored, codec.BrokenText):
-            return Fragment("CAST(? AS TEXT)", (stored.data,))
-        return Fragment("?", (stored,))
+            return Fragment(f"CAST({MARK} AS TEXT)", (stored.data,))
+        return Fragment(MARK, (stored,))
 
     def guard(self, column: ColumnShape, value: JsonValue) -> Fragment:
         name = self.quote(column.name)
@@ -166,7 +167,7 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
         return (
             "SELECT name FROM (SELECT name, type, tbl_name FROM main.sqlite_master "
             "UNION ALL SELECT name, type, tbl_name FROM temp.sqlite_master) "
-            f"WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE AND NOT {ours} ORDER BY name"
+            f"WHERE type = 'trigger' AND tbl_name = {MARK} COLLATE NOCASE AND NOT {ours} ORDER BY name"
         )
 
     def lock_holder_hint(self) -> str:

@@ -7,6 +7,7 @@ main database would be found by whoever writes next.
 
 from __future__ import annotations
 
+from auditcli.dialects.base import MARK
 from auditcli.dialects.capture import CaptureContext, LogNames
 from auditcli.dialects.sqlite_images import quoted
 
@@ -31,7 +32,7 @@ def send_context(log: LogNames, context: CaptureContext) -> list[tuple[str, tupl
         (_record_trigger(log, "hand_over_first", "told_at IS NULL", tells=True), ()),
         (_header_trigger(log), ()),
         (clear_context(), ()),
-        (f"INSERT INTO temp.{CONTEXT_TABLE} VALUES (?, ?, ?, ?, ?, ?, NULL)", values),
+        (f"INSERT INTO temp.{CONTEXT_TABLE} VALUES ({', '.join([MARK] * len(values))}, NULL)", values),
     ]
 
 

@@ -156,6 +156,6 @@ def _same(old: str, new: str) -> str:
 
 def _shortened(key: str) -> str:
     """What `codec.look_up_key` makes of a key; the subquery with its limit has it worked out once."""
-    is_short = f"length(CAST(k AS BLOB)) <= {codec.LOOK_UP_LIMIT}"
+    is_short = f"length(CAST(k AS BLOB)) <= {codec.ROW_ID_LIMIT}"
     start = f"'{codec.LONG_KEY}' || substr(k, 1, {codec.LONG_KEY_START})"
     return f"(SELECT CASE WHEN {is_short} THEN k ELSE {start} END FROM (SELECT {key} AS k LIMIT 1))"

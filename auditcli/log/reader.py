@@ -11,11 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, Executable, Result, Row, func, or_, select
 
 from auditcli import codec
-from auditcli.dialects import Dialect, dialect_named
+from auditcli.dialects import Dialect
+from auditcli.driver import dialect_of
 from auditcli.errors import LogError, NotFound, UsageError
+from auditcli.log.images import ReadImages, images_reader
 from auditcli.log.prefilter import criteria_of
 from auditcli.log.query import ALL, PAGE, Condition, Criteria, Window, read_pages, window_conditions
-from auditcli.log.records import NO_HEADER, Gap, Header, ImagesOf, change_of, gap_of, record_columns, table_of
+from auditcli.log.records import NO_HEADER, Gap, Header, change_of, gap_of, record_columns, table_of
 from auditcli.log.row_records import records_of_rows, thread_of
 from auditcli.log.tables import LogTables
 from auditcli.log.transactions import summed_up
@@ -37,9 +39,9 @@ class LogReader:
     def __init__(self, connection: Connection, tables: LogTables, *, dialect: Dialect | None = None) -> None:
         self.connection = connection
         self.tables = tables
-        self.dialect = dialect or dialect_named(connection.dialect.name)
+        self.dialect = dialect or dialect_of(connection)
         self.columns = record_columns(tables)
-        self._images_of: dict[TableName, ImagesOf] = {}
+        self._images_of: dict[TableName, ReadImages] = {}
 
     def changes(
         self,
@@ -196,13 +198,23 @@ class LogReader:
         stored = self.scalar(statement)
         return None if stored is None else TableShape.from_json(stored)
 
-    def images_of(self, table: TableName) -> ImagesOf:
+    def images_of(self, table: TableName) -> ReadImages:
         """A function that reads images of the table."""
         known = self._images_of.get(table)
         if known is None:
-            shape = self.table_shape(table) if self.dialect.images_need_types else None
-            known = self._images_of[table] = self.dialect.image_reader(shape)
+            epochs = self._epochs(table) if self.dialect.images_need_types else ()
+            known = self._images_of[table] = images_reader(self.dialect, epochs)
         return known
+
+    def _epochs(self, table: TableName) -> list[tuple[int, TableShape]]:
+        """The shapes that the table had, in order, each with the log id after which it was noticed."""
+        shapes = self.tables.table_shape.c
+        statement = (
+            select(shapes.after_id, shapes.shape)
+            .where(shapes.table_name == table.name, shapes.table_schema.is_not_distinct_from(table.schema))
+            .order_by(shapes.after_id, shapes.id)
+        )
+        return [(after_id, TableShape.from_json(stored)) for after_id, stored in self.execute(statement)]
 
     def undo_runs(self, transaction_ids: Iterable[str]) -> Mapping[str, UndoEntry]:
         """What those of the transactions that are an undo or a redo took back."""
@@ -247,10 +259,10 @@ class LogReader:
         )
         found: dict[str, Header] = {}
         for batch in self.batches(sorted(set(transaction_ids))):
-            # No unique key keeps a transaction from having two of these: the first one written counts.
+            # A transaction has another one for what its context said later.
             statement = select(*columns).where(header.transaction_id.in_(batch)).order_by(header.id)
             for transaction_id, *known in self.execute(statement):
-                found.setdefault(transaction_id, Header(*known))
+                found[transaction_id] = found.get(transaction_id, NO_HEADER).amended(Header(*known))
         return found
 
     def execute(self, statement: Executable) -> Result[*tuple[Any, ...]]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 from sqlalchemy import ColumnElement, Row, type_coerce
 
 from auditcli import codec
 from auditcli.errors import LogError
+from auditcli.log.images import ReadImages
 from auditcli.log.tables import LogTables, StoredText
-from auditcli.model import Change, EventType, Image, JsonValue, Source, TableName
+from auditcli.model import Change, EventType, JsonValue, Source, TableName
 
 _EVENTS = {event.value: event for event in EventType}
 _SOURCES = {source.value: source for source in Source}
@@ -43,11 +44,13 @@ class Header:
     client: str | None = None
     application: str | None = None
 
+    def amended(self, later: Header) -> Header:
+        """This header with what was said later in the same transaction."""
+        told = {field.name: getattr(later, field.name) for field in fields(later)}
+        return replace(self, **{name: value for name, value in told.items() if value is not None})
+
 
 NO_HEADER = Header()
-
-ImagesOf: TypeAlias = "Callable[[str | None, str | None], tuple[Image | None, Image | None]]"
-"""Makes images of the texts in `before` and `after`."""
 
 
 def record_columns(tables: LogTables) -> tuple[ColumnElement[Any], ...]:
@@ -68,11 +71,11 @@ def record_columns(tables: LogTables) -> tuple[ColumnElement[Any], ...]:
     )
 
 
-def change_of(row: Row[*tuple[Any, ...]], header: Header, read_images: ImagesOf) -> Change:
+def change_of(row: Row[*tuple[Any, ...]], header: Header, read_images: ReadImages) -> Change:
     """The change that a record is, with what its transaction has to say; raises LogError for a damaged record."""
     (change_id, transaction_id, timestamp, actor, schema, name, row_id, old_row_id, event, source, before, after) = row
     try:
-        old, new = read_images(before, after)
+        old, new = read_images(change_id, before, after)
         event_type, written_by = _EVENTS[event], _SOURCES[source]
     except (ValueError, KeyError) as error:
         raise LogError(

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select
 
 from auditcli.dialects import Dialect
+from auditcli.driver import run
 from auditcli.log.tables import LogTables
 from auditcli.model import TableName
 from auditcli.shape import DatabaseShape, TableShape
@@ -15,7 +16,7 @@ from auditcli.shape import DatabaseShape, TableShape
 
 def read_shapes(connection: Connection, dialect: Dialect) -> DatabaseShape:
     """All tables as the database describes them now, the log's own included."""
-    answers = [connection.exec_driver_sql(query).fetchall() for query in dialect.shape_queries()]
+    answers = [run(connection, query).fetchall() for query in dialect.shape_queries()]
     return DatabaseShape({shape.table: shape for shape in dialect.shapes(answers)})
 
 

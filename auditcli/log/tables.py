@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -23,7 +24,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import DateTime
+from sqlalchemy.types import DateTime, TypeEngine
 
 from auditcli.model import TableName
 
@@ -32,6 +33,13 @@ LOG_VERSION = 1
 """The version of these tables; a log of a higher one is refused."""
 
 _BIG = BigInteger().with_variant(Integer, "sqlite")
+_LONG_TEXT = Text().with_variant(Text(2**32 - 1), "mysql", "mariadb")
+_MYSQL = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin", "row_format": "DYNAMIC"}
+_OPTIONS: dict[str, Any] = {
+    "sqlite_autoincrement": True,
+    **{f"{name}_{option}": value for name in ("mysql", "mariadb") for option, value in _MYSQL.items()},
+}
+"""Ids are never given twice, names and keys differ as soon as a byte does, and a transaction covers every table."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -40,6 +48,10 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime
     cache_ok = True
 
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        # The only database that would drop the microseconds.
+        return _mysql_datetime() if dialect.name in ("mysql", "mariadb") else super().load_dialect_impl(dialect)
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
@@ -47,10 +59,17 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+def _mysql_datetime() -> TypeEngine[Any]:
+    """Its module is loaded where a connection to such a database has loaded it already."""
+    from sqlalchemy.dialects.mysql import DATETIME
+
+    return DATETIME(fsp=6)
+
+
 class ImageText(TypeDecorator[Any]):
     """A JSON image: a dict in Python, text without spaces in the log."""
 
-    impl = Text
+    impl = _LONG_TEXT
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
@@ -126,7 +145,8 @@ def log_tables(name: str = DEFAULT_NAME, schema: str | None = None) -> LogTables
 
 
 def _id() -> Column[int]:
-    return Column("id", _BIG, primary_key=True, autoincrement=True)
+    # Numbers that a session keeps for itself would not come in the order of the writes.
+    return Column("id", _BIG, Identity(cache=1), primary_key=True, autoincrement=True)
 
 
 def _changelog(name: str, metadata: MetaData) -> Table:
@@ -145,15 +165,16 @@ def _changelog(name: str, metadata: MetaData) -> Table:
         Column("before", ImageText),
         Column("after", ImageText),
         Column("source", String(8), nullable=False),
-        sqlite_autoincrement=True,
+        **_OPTIONS,
     )
     columns = table.c
     Index(f"{name}_row", columns.table_name, columns.row_id, columns.id)
     Index(f"{name}_timestamp", columns.timestamp)
     # Records without a transaction are never looked for by it: where the database can, the index leaves them out.
     Index(f"{name}_transaction_id", columns.transaction_id, sqlite_where=columns.transaction_id.is_not(None))
+    moved = columns.old_row_id.is_not(None)
     # Few rows ever change their key: where the database can, the index holds only those.
-    Index(f"{name}_moved", columns.table_name, columns.old_row_id, sqlite_where=columns.old_row_id.is_not(None))
+    Index(f"{name}_moved", columns.table_name, columns.old_row_id, sqlite_where=moved, postgresql_where=moved)
     return table
 
 
@@ -164,12 +185,12 @@ def _transaction(name: str, metadata: MetaData) -> Table:
         _id(),
         Column("transaction_id", String(36), nullable=False),
         Column("timestamp", UtcDateTime, nullable=False),
-        Column("reason", Text),
+        Column("reason", _LONG_TEXT),
         Column("context", ImageText),
         Column("db_user", String(255)),
         Column("client", String(255)),
         Column("application", String(255)),
-        sqlite_autoincrement=True,
+        **_OPTIONS,
     )
     Index(f"{name}_transaction_id", table.c.transaction_id)
     return table
@@ -184,7 +205,7 @@ def _undo(name: str, metadata: MetaData) -> Table:
         Column("kind", String(4), nullable=False),
         Column("first_id", _BIG, nullable=False),
         Column("last_id", _BIG, nullable=False),
-        sqlite_autoincrement=True,
+        **_OPTIONS,
     )
     Index(f"{name}_transaction_id", table.c.transaction_id)
     Index(f"{name}_last_id", table.c.last_id)
@@ -201,7 +222,7 @@ def _table_shape(name: str, metadata: MetaData) -> Table:
         Column("timestamp", UtcDateTime, nullable=False),
         Column("after_id", _BIG, nullable=False),
         Column("shape", ImageText, nullable=False),
-        sqlite_autoincrement=True,
+        **_OPTIONS,
     )
 
 
@@ -214,8 +235,8 @@ def _mark(name: str, metadata: MetaData) -> Table:
         Column("change_id", _BIG, nullable=False),
         Column("timestamp", UtcDateTime, nullable=False),
         Column("actor", String(255)),
-        Column("reason", Text),
-        sqlite_autoincrement=True,
+        Column("reason", _LONG_TEXT),
+        **_OPTIONS,
     )
 
 
@@ -231,8 +252,8 @@ def _gap(name: str, metadata: MetaData) -> Table:
         Column("timestamp", UtcDateTime, nullable=False),
         Column("until_timestamp", UtcDateTime),
         Column("actor", String(255)),
-        Column("reason", Text),
-        sqlite_autoincrement=True,
+        Column("reason", _LONG_TEXT),
+        **_OPTIONS,
     )
 
 
@@ -241,6 +262,6 @@ def _meta(name: str, metadata: MetaData) -> Table:
         name,
         metadata,
         Column("name", String(64), primary_key=True),
-        Column("value", Text, nullable=False),
-        sqlite_with_rowid=False,
+        Column("value", _LONG_TEXT, nullable=False),
+        **{**_OPTIONS, "sqlite_autoincrement": False, "sqlite_with_rowid": False},
     )

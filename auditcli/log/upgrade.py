@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select
 from sqlalchemy.schema import CreateColumn
 
+from auditcli.driver import define
 from auditcli.errors import LogError
 from auditcli.log.tables import LOG_VERSION, LogTables
 
@@ -120,7 +121,7 @@ def _add_column(connection: Connection, table: Table, column: Column[Any]) -> No
     nullable = Column(column.name, column.type)
     ddl = CreateColumn(nullable).compile(dialect=connection.dialect)
     name = connection.dialect.identifier_preparer.format_table(table)
-    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {ddl}")
+    define(connection, f"ALTER TABLE {name} ADD COLUMN {ddl}")
 
 
 def _info(connection: Connection, tables: LogTables) -> LogInfo:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Dialect, column, insert, select, table, update
+from sqlalchemy import Connection, Dialect, column, insert, literal, select, table, update
 
 from auditcli.log.tables import LogTables, UtcDateTime
 from auditcli.model import TableName
@@ -64,7 +64,7 @@ class LogWriter:
         """Say who and why, before the transaction's first record; a trigger may have done so already."""
         known = self._tables.transaction.c.transaction_id
         if unless_there and connection.scalar(select(known).where(known == header.transaction_id).limit(1)):
-            self.amend_header(connection, header.transaction_id, header.reason, header.context)
+            self.amend_header(connection, header.transaction_id, header.timestamp, header.reason, header.context)
             return
         values = {
             "transaction_id": header.transaction_id,
@@ -78,12 +78,22 @@ class LogWriter:
         connection.execute(insert(self._tables.transaction).values(values))
 
     def amend_header(
-        self, connection: Connection, transaction_id: str, reason: str | None, context: Mapping[str, Any]
+        self, connection: Connection, transaction_id: str, now: datetime, reason: str | None, context: Mapping[str, Any]
     ) -> None:
-        """Add what the context said later in the same transaction."""
+        """Add what the context said later in the same transaction, if there is a header: readers put both together.
+
+        A row of its own, so that a program which writes to the log needs no right to change it.
+        """
         header = self._tables.transaction
-        statement = update(header).where(header.c.transaction_id == transaction_id)
-        connection.execute(statement.values(reason=reason, context=dict(context) or None))
+        said = {
+            "transaction_id": transaction_id,
+            "timestamp": now,
+            "reason": reason,
+            "context": dict(context) or None,
+        }
+        values = [literal(value, header.c[name].type) for name, value in said.items()]
+        if_there = select(*values).where(header.c.transaction_id == transaction_id).limit(1)
+        connection.execute(insert(header).from_select(list(said), if_there, include_defaults=False))
 
     def write_records(self, connection: Connection, records: Iterable[Record], stamp: Stamp) -> None:
         """Append records in this order."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, create_engine, event
 
+from tests.databases import scratch_url
 from tests.db.recorded import Store, enforce_foreign_keys
 
 
@@ -26,8 +28,12 @@ def items(store: Store) -> Store:
     return store
 
 
-@pytest.fixture
-def any_engine(engine: Engine) -> Engine:
-    """An empty database with foreign keys enforced."""
-    event.listen(engine, "connect", enforce_foreign_keys)
-    return engine
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database of each kind, with foreign keys enforced."""
+    with scratch_url(request.param, tmp_path) as url:
+        engine = create_engine(url)
+        if engine.name == "sqlite":
+            event.listen(engine, "connect", enforce_foreign_keys)
+        yield engine
+        engine.dispose()

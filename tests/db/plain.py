@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import create_engine
 
 from auditcli.clock import utc_now
-from auditcli.dialects import dialect_named
+from auditcli.dialects import MARK, dialect_named
 from auditcli.dialects.capture import CaptureContext, LogNames
 from auditcli.init import Wishes, prepare
 from auditcli.log.reader import LogReader
@@ -64,4 +64,4 @@ class Plain:
 def give_context(connection: sqlite3.Connection, context: CaptureContext) -> None:
     """Tell the triggers who is behind a connection, as a tracked one does."""
     for sent in SQLITE.send_context(NAMES, context):
-        connection.execute(sent.sql, sent.values)
+        connection.execute(sent.sql.replace(MARK, "?"), sent.values)

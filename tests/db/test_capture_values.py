@@ -51,7 +51,8 @@ from sqlalchemy.pool import StaticPool
 import auditcli
 from auditcli import codec
 from auditcli.codec import BrokenText
-from auditcli.dialects import dialect_named
+from auditcli.dialects import MARK, dialect_named
+from auditcli.driver import driver_sql
 from auditcli.model import JsonValue
 from auditcli.shape import ColumnShape
 from tests.db.recorded import Item, Store
@@ -311,7 +312,7 @@ def _stored(connection: sqlite3.Connection, column: str, value: JsonValue) -> Js
     """Put a value into a column and return what then stands there."""
     bound = SQLITE.bind(value, ColumnShape(column, ""))
     connection.execute("DELETE FROM t")
-    connection.execute(f"INSERT INTO t ({column}) VALUES ({bound.sql})", bound.values)
+    connection.execute(f"INSERT INTO t ({column}) VALUES ({driver_sql(bound.sql, 'qmark')})", bound.values)
     [(stored,)] = connection.execute(f"SELECT {column} FROM t").fetchall()
     return codec.encode(stored)
 
@@ -375,7 +376,9 @@ def _unsigned(value: JsonValue) -> JsonValue:
 
 
 def _matches(connection: sqlite3.Connection, guard: Any) -> bool:
-    [(count,)] = connection.execute(f"SELECT count(*) FROM t WHERE {guard.sql}", guard.values).fetchall()
+    [(count,)] = connection.execute(
+        f"SELECT count(*) FROM t WHERE {driver_sql(guard.sql, 'qmark')}", guard.values
+    ).fetchall()
     return bool(count)
 
 
@@ -408,7 +411,7 @@ def test_records_of_any_values_hold_what_stands_in_the_table(rows: list[tuple[ob
 def _expression(value: object) -> Any:
     """An expression that stores exactly this value, whatever the column's type would make of it."""
     bound = SQLITE.bind(codec.encode(value), ColumnShape("v", ""))
-    statement = text(bound.sql.replace("?", ":value"))
+    statement = text(bound.sql.replace(MARK, ":value"))
     return statement.bindparams(value=bound.values[0]) if bound.values else statement
 
 

@@ -212,14 +212,18 @@ def test_a_value_that_an_update_left_alone_is_read_from_its_own_before(book: Log
     assert change.after == {"id": 1, "text": long, "n": 2}
 
 
-def test_a_transaction_with_two_headers_keeps_the_first(book: Logbook) -> None:
-    with book.transaction("alice", "first") as transaction_id:
+def test_what_a_transaction_said_later_is_put_together_with_its_header(book: Logbook) -> None:
+    with book.transaction("alice", "first", client="host", application="shop") as transaction_id:
         book.insert("item", {"id": 1})
-    book._insert(book.tables.transaction, {"transaction_id": transaction_id, "timestamp": book.now, "reason": "late"})
+    later = {"transaction_id": transaction_id, "timestamp": book.now, "context": {"step": 2}}
+    book._insert(book.tables.transaction, later)
 
     [change] = _changes(book)
+    with book.reader() as reader:
+        header = reader.headers([transaction_id])[transaction_id]
 
-    assert change.reason == "first"
+    assert (change.reason, change.context) == ("first", {"step": 2})
+    assert (header.client, header.application) == ("host", "shop")
 
 
 def test_a_change_is_found_by_its_id_or_the_error_says_what_the_log_holds(story: Logbook) -> None:

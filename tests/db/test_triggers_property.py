@@ -12,11 +12,11 @@ from sqlalchemy import create_engine
 
 from auditcli import codec
 from auditcli.dialects import dialect_named
-from auditcli.dialects.capture import CaptureContext, CaptureTable, LogNames
+from auditcli.dialects.capture import CaptureContext, CaptureTable
 from auditcli.log.schema import read_shapes
 from auditcli.log.tables import log_tables
 from auditcli.log.upgrade import init_log
-from auditcli.model import TableName
+from tests.db.plain import NAMES, give_context
 
 TABLES = (
     "CREATE TABLE a (id INTEGER PRIMARY KEY, u TEXT UNIQUE, w TEXT COLLATE NOCASE, v)",
@@ -63,11 +63,6 @@ def _statement(draw: st.DrawFn) -> str:
     return f"UPDATE {draw(CONFLICTS)}{table} SET {column} = {draw(VALUES)} WHERE {where}"
 
 
-def _log_names() -> LogNames:
-    tables = log_tables()
-    return LogNames(tables.changelog_name, TableName(tables.transaction.name))
-
-
 @cache
 def _schema() -> bytes:
     """A database with the tables, a log and its triggers."""
@@ -79,7 +74,7 @@ def _schema() -> bytes:
         init_log(connection, tables)
         shapes = read_shapes(connection, dialect).tables
         captured = [CaptureTable(shape) for name, shape in shapes.items() if name.name in COLUMNS]
-        for each in dialect.capture_objects(_log_names(), captured):
+        for each in dialect.capture_objects(NAMES, captured):
             for statement in each.create:
                 connection.exec_driver_sql(statement)
         connection.commit()
@@ -141,8 +136,7 @@ def test_any_statements_are_recorded_and_not_disturbed(
         each.execute(f"PRAGMA recursive_triggers = {recursive_triggers:d}")
         each.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
     if has_context:
-        for sent in dialect_named("sqlite").send_context(_log_names(), CONTEXT):
-            connection.execute(sent.sql, sent.values)
+        give_context(connection, CONTEXT)
     rows: Counter[str] = Counter()
     after_id = 0
     for statement in statements:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     DateTime,
     Engine,
     ForeignKey,
+    Identity,
     Integer,
     LargeBinary,
     Numeric,
@@ -47,6 +48,9 @@ class Base(DeclarativeBase):
     """The shop's tables."""
 
 
+_FROM_HERE_ON = Identity(start=100_000)
+"""Where the database numbers rows by a sequence: past the rows that are given a number."""
+
 article_tag = Table(
     "article_tag",
     Base.metadata,
@@ -60,7 +64,7 @@ class Maker(Base):
 
     __tablename__ = "maker"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_FROM_HERE_ON, primary_key=True)
     name: Mapped[str] = mapped_column(String(40))
     articles: Mapped[list[Article]] = relationship(passive_deletes=True, cascade="all, delete-orphan")
 
@@ -71,7 +75,7 @@ class Article(Base):
     __tablename__ = "article"
     __table_args__ = (UniqueConstraint("code"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_FROM_HERE_ON, primary_key=True)
     maker_id: Mapped[int | None] = mapped_column(ForeignKey("maker.id", ondelete="CASCADE"))
     code: Mapped[str | None] = mapped_column(String(20))
     title: Mapped[str | None] = mapped_column(Text)
@@ -91,7 +95,7 @@ class Review(Base):
 
     __tablename__ = "review"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(_FROM_HERE_ON, primary_key=True)
     article_id: Mapped[int | None] = mapped_column(ForeignKey("article.id", ondelete="SET NULL"))
     body: Mapped[str | None] = mapped_column(Text)
 

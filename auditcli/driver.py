@@ -1,0 +1,76 @@
+"""Running a dialect's SQL on whatever driver a connection has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult
+
+from auditcli.dialects import MARK, Dialect, Fragment, dialect_named
+from auditcli.shape import TableShape
+
+
+def dialect_of(connection: Connection) -> Dialect:
+    """The facts of the connection's database; raises UsageError for one that is not supported."""
+    return dialect_named(connection.dialect.name)
+
+
+def run(connection: Connection, sql: str, values: Sequence[Any] = ()) -> CursorResult[*tuple[Any, ...]]:
+    """Run a statement of a dialect's with the values for its marks."""
+    return connection.exec_driver_sql(driver_sql(sql, connection.dialect.paramstyle), tuple(values))
+
+
+def run_many(connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> CursorResult[*tuple[Any, ...]]:
+    """Run a statement once for each row of values."""
+    return connection.exec_driver_sql(driver_sql(sql, connection.dialect.paramstyle), [tuple(row) for row in rows])
+
+
+def define(connection: Connection, sql: str) -> None:
+    """Run a definition as it stands: without values no driver takes a % in a name for a mark."""
+    connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+@lru_cache(maxsize=4096)
+def driver_sql(sql: str, paramstyle: str) -> str:
+    """A dialect's statement as a driver of this `paramstyle` (PEP 249, or SQLAlchemy's `numeric_dollar`) takes it."""
+    if paramstyle in ("format", "pyformat"):
+        return sql.replace("%", "%%").replace(MARK, "%s")
+    if paramstyle == "qmark":
+        return sql.replace(MARK, "?")
+    first, *rest = sql.split(MARK)
+    sign = "$" if paramstyle == "numeric_dollar" else ":"
+    return first + "".join(f"{sign}{number}{part}" for number, part in enumerate(rest, 1))
+
+
+class ValueReading:
+    """Reads values over a connection whose settings are its owner's, who finds them again as they were."""
+
+    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._found: dict[str, str] = {}
+
+    @contextmanager
+    def of(self, shape: TableShape) -> Iterator[None]:
+        """Inside this block values of the table have the text that capture writes."""
+        wanted = self._dialect.reading_settings(shape)
+        unknown = [name for name in wanted if name not in self._found]
+        if unknown:
+            self._found |= zip(unknown, self._ask(self._dialect.settings_sql(unknown)), strict=True)
+        others = {name: value for name, value in wanted.items() if value != self._found[name]}
+        if others:
+            self._ask(self._dialect.change_settings_sql(others))
+        # A statement that fails has the transaction, or a part of it, rolled back, and the settings with it.
+        yield
+        if others:
+            self._ask(self._dialect.change_settings_sql({name: self._found[name] for name in others}))
+
+    def forget(self) -> None:
+        """The settings may have changed."""
+        self._found.clear()
+
+    def _ask(self, question: Fragment) -> tuple[str, ...]:
+        return tuple(run(self._connection, question.sql, question.values).one())
