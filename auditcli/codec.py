@@ -33,7 +33,15 @@ SAME_OVER = 2048
 """A value whose JSON is longer than this (in characters) is not written twice by an UPDATE that left it alone."""
 
 ROW_ID_LIMIT = 255
-"""The longest look-up key, in characters; longer ones stand as their hash."""
+"""The longest key, in bytes of UTF-8, that the log holds whole."""
+
+LONG_KEY = "long:"
+"""What the log holds of a longer key begins so, and goes on with its first `LONG_KEY_START` characters."""
+
+LONG_KEY_START = 250
+
+_SHORTENED = (LONG_KEY, "sha256:")
+"""Other writers may shorten keys to a digest; what tells such rows apart is in the images either way."""
 
 _INVALID = re.compile("[\udc80-\udcff]")
 
@@ -196,19 +204,44 @@ def is_repeated(before: JsonValue, after: JsonValue) -> bool:
 
 
 def row_id(values: Sequence[JsonValue]) -> str:
-    """The look-up key of a row: its primary key's canonical text, a JSON array for a composite key.
-
-    One text column stands for itself. What is longer than `ROW_ID_LIMIT` becomes `sha256:` and the digest.
-    """
+    """A row's primary key as text, however long: the one text column itself, a JSON array for a composite key."""
     single = values[0] if len(values) == 1 else list(values)
-    text = single if isinstance(single, str) else dump(single)
-    if len(text) <= ROW_ID_LIMIT:
-        return text
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return single if isinstance(single, str) else dump(single)
+
+
+def look_up_key(row_id: str) -> str:
+    """What the log holds of a row's key: all of it, or the beginning of a long one, as every database can make it.
+
+    Rows whose long keys begin alike share it; their images tell them apart.
+    """
+    if _is_short(row_id):
+        return row_id
+    # SQLite's own functions see no further than to a NUL.
+    return LONG_KEY + row_id.partition("\0")[0][:LONG_KEY_START]
+
+
+def look_up_keys(row_id: str) -> tuple[str, ...]:
+    """All that records of a row may hold of its key; writers may count its characters instead of its bytes."""
+    if _is_short(row_id):
+        return (row_id,)
+    digest = "sha256:" + hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return look_up_key(row_id), digest, *((row_id,) if len(row_id) <= ROW_ID_LIMIT else ())
+
+
+def is_shortened(look_up_key: str | None) -> bool:
+    """Whether a record may hold only a part of its row's key."""
+    return look_up_key is not None and look_up_key.startswith(_SHORTENED)
+
+
+def _is_short(row_id: str) -> bool:
+    length = len(row_id)
+    return length * 4 <= ROW_ID_LIMIT or (
+        length <= ROW_ID_LIMIT and len(row_id.encode("utf-8", "surrogatepass")) <= ROW_ID_LIMIT
+    )
 
 
 def row_id_of(image: Image, primary_key: Sequence[str]) -> str | None:
-    """The look-up key that an image's own values give; None without a key."""
+    """The key as text that an image's own values give; None without a key."""
     if not primary_key or any(column not in image for column in primary_key):
         return None
     return row_id([image[column] for column in primary_key])

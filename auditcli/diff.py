@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select, type_coerce
@@ -17,6 +18,7 @@ from auditcli.changeset import threads
 from auditcli.log.prefilter import asks_for_tables_only
 from auditcli.log.query import Condition, Criteria, read_pages, unindexed, window_conditions
 from auditcli.log.reader import ALL, Header, LogReader, Window
+from auditcli.log.row_records import records_held_at
 from auditcli.log.tables import StoredText
 from auditcli.model import Change, EventType, Source, TableName
 from auditcli.netchange import NetChange, TableStat, actors_in_order, diff_stat, net_of_story
@@ -92,6 +94,7 @@ class _WholeTable:
         apart = {key for move in self._moves for key in move}
         for runs in self._runs():
             apart |= {run.row_id for run in runs if EventType.SNAPSHOT in (run.first_event, run.last_event)}
+            apart |= {run.row_id for run in runs if codec.is_shortened(run.row_id)}
             yield from self._net_runs([run for run in runs if run.row_id not in apart])
         yield from stories.of_keys(sorted(apart))
         yield from stories.of_keyless()
@@ -223,7 +226,7 @@ def _selected(reader: LogReader, selection: Selection, window: Window) -> Iterat
     if not criteria.exact:
         for change in reader.changes(selection, window):
             if change.event_type is not EventType.SNAPSHOT:
-                yield change.id, change.table, change.row_id
+                yield change.id, change.table, None if change.row_id is None else codec.look_up_key(change.row_id)
         return
     columns = (log.id, log.table_name, log.table_schema, log.row_id)
     for rows in read_pages(reader.connection, reader.tables, columns, criteria):
@@ -255,11 +258,14 @@ class _Stories:
         return self._net_changes(self._reader.records(Criteria((*self._conditions, no_key))))
 
     def of_keys(self, keys: Sequence[str]) -> Iterator[NetChange]:
-        """The rows at some keys, and those that moves link with them."""
+        """The rows at some keys, as the log holds these, and those that moves link with them."""
         if not keys:
             return
-        for batch in _batches(keys, _moves(self._reader, self._conditions)):
-            yield from self._net_changes(self._reader.row_records(self._table, batch, window=self._window))
+        # Rows share what the log holds of a long key, and writers may have shortened it in more than one way.
+        long_keys = [key for key in keys if codec.is_shortened(key)]
+        links = [*_moves(self._reader, self._conditions), *pairwise(long_keys)]
+        for batch in _batches(keys, links):
+            yield from self._net_changes(records_held_at(self._reader, self._table, sorted(batch), window=self._window))
 
     def _net_changes(self, records: Iterable[Change]) -> Iterator[NetChange]:
         for story in threads(records, self._primary_key):

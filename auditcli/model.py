@@ -59,7 +59,7 @@ class TableName:
 
 @dataclass(frozen=True, slots=True)
 class RowKey:
-    """A row by its table and its look-up key, as `table/key` shows it."""
+    """A row by its table and its key as text, as `table/key` shows it."""
 
     table: TableName
     row_id: str

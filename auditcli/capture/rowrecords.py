@@ -45,13 +45,13 @@ class RecordMaker:
             after = None if new is None else self._write(self._hidden(new))
         moved = None if old_row_id == row_id else old_row_id
         table = self._shape.table
-        return table.schema, table.name, row_id, moved, event, before, after, _LISTENER
+        return table.schema, table.name, _held(row_id), _held(moved), event, before, after, _LISTENER
 
     def snapshot(self, values: Values) -> Record:
         """The record of a row as it is: no step, but a statement."""
         image = self._write(self._hidden(values))
         table = self._shape.table
-        return table.schema, table.name, self._row_id(values), None, _SNAPSHOT, image, image, _LISTENER
+        return table.schema, table.name, _held(self._row_id(values)), None, _SNAPSHOT, image, image, _LISTENER
 
     def _row_id(self, values: Values | None) -> str | None:
         shape = self._shape
@@ -78,3 +78,8 @@ class RecordMaker:
         for place in self._masked:
             shown[place] = codec.MASKED
         return tuple(shown)
+
+
+def _held(row_id: str | None) -> str | None:
+    """What the log holds of a key."""
+    return None if row_id is None else codec.look_up_key(row_id)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from auditcli import codec
-from auditcli.dialects import sqlite_triggers
+from auditcli.dialects import sqlite_context, sqlite_triggers
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.sqlite_indexes import index_terms
@@ -86,10 +86,10 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
         return sqlite_triggers.installed_sql(log)
 
     def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
-        return [Fragment(*statement) for statement in sqlite_triggers.send_context(log, context)]
+        return [Fragment(*statement) for statement in sqlite_context.send_context(log, context)]
 
     def clear_context(self) -> list[Fragment]:
-        return [Fragment(f"DELETE FROM temp.{sqlite_triggers.CONTEXT_TABLE}")]
+        return [Fragment(sqlite_context.clear_context())]
 
     def relation_kind_sql(self) -> str:
         return (

@@ -12,72 +12,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from auditcli import codec
-from auditcli.dialects.base import MARK
-from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.sqlite_aside import GONE, NEW, REPLACED, aside_name, aside_objects, record_sql, trigger_start
+from auditcli.dialects.sqlite_images import RowTexts, literal, quoted
 from auditcli.model import TableName
 from auditcli.shape import UniqueIndex
 
-CONTEXT_TABLE = "auditcli_context"
-_CONTEXT_TRIGGER = "auditcli_hand_over"
-_NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-_MASK = '{"$masked":true}'
-_KEPT_ASIDE = 30
-"""Rows whose replacement never happened stay aside; of so many at the most."""
+_ROW_ID_NAMES = ("rowid", "_rowid_", "oid")
 
 
 def capture_objects(log: LogNames, tables: Iterable[CaptureTable]) -> list[CaptureObject]:
-    """All triggers, and the table of rows put aside."""
-    aside = _aside(log)
-    shared = CaptureObject(
-        "table",
-        aside,
-        None,
-        (f"CREATE TABLE IF NOT EXISTS {_quoted(aside)} (table_name TEXT, place, row_id TEXT, image TEXT)",),
-        f"DROP TABLE IF EXISTS {_quoted(aside)}",
-    )
+    """All triggers, and the table of rows put aside with its own."""
     own = [table for table in tables if table.shape.table.schema is None]
-    return [shared, *(trigger for table in own for trigger in _Triggers(log, table).all())]
+    return [*aside_objects(log), *(trigger for table in own for trigger in _Triggers(log, table).all())]
 
 
 def installed_sql(log: LogNames) -> str:
     """Lists what is installed for a log."""
-    start = _literal(_trigger_start(log))
+    start, aside = literal(trigger_start(log)), literal(aside_name(log))
     return (
-        "SELECT type, NULL, CASE type WHEN 'trigger' THEN tbl_name END, name, 1 FROM main.sqlite_master "
-        f"WHERE (type = 'trigger' AND substr(name, 1, {len(_trigger_start(log))}) = {start}) "
-        f"OR (type = 'table' AND name = {_literal(_aside(log))})"
+        f"SELECT type, NULL, CASE WHEN type = 'trigger' AND tbl_name <> {aside} THEN tbl_name END, name, 1 "
+        "FROM main.sqlite_master "
+        f"WHERE (type = 'trigger' AND substr(name, 1, {len(trigger_start(log))}) = {start}) "
+        f"OR (type = 'table' AND name = {aside})"
     )
-
-
-def send_context(log: LogNames, context: CaptureContext) -> list[tuple[str, tuple[str | None, ...]]]:
-    """Statements that put a context where only this connection's writes find it."""
-    changelog, header = _quoted(log.changelog.name), _quoted(log.transaction.name)
-    trigger = f"""CREATE TEMP TRIGGER IF NOT EXISTS {_quoted(f"{_CONTEXT_TRIGGER}_{log.changelog.name}")}
-AFTER INSERT ON main.{changelog}
-WHEN NEW.transaction_id IS NULL AND NEW.source = 'trigger' AND EXISTS (SELECT 1 FROM {CONTEXT_TABLE})
-BEGIN
-  UPDATE {changelog} SET transaction_id = (SELECT transaction_id FROM {CONTEXT_TABLE}),
-    actor = (SELECT actor FROM {CONTEXT_TABLE}) WHERE id = NEW.id;
-  INSERT INTO {header} (transaction_id, timestamp, reason, context, client, application)
-    SELECT c.transaction_id, NEW.timestamp, c.reason, c.context, c.client, c.application FROM {CONTEXT_TABLE} AS c
-    WHERE NOT EXISTS (SELECT 1 FROM {header} AS h WHERE h.transaction_id = c.transaction_id);
-END"""
-    values = (
-        context.transaction_id,
-        context.actor or None,
-        context.reason or None,
-        context.context,
-        context.client,
-        context.application,
-    )
-    columns = "transaction_id TEXT, actor TEXT, reason TEXT, context TEXT, client TEXT, application TEXT"
-    return [
-        (f"CREATE TEMP TABLE IF NOT EXISTS {CONTEXT_TABLE} ({columns})", ()),
-        (trigger, ()),
-        (f"DELETE FROM temp.{CONTEXT_TABLE}", ()),
-        (f"INSERT INTO temp.{CONTEXT_TABLE} VALUES ({', '.join([MARK] * len(values))})", values),
-    ]
 
 
 class _Triggers:
@@ -88,162 +46,157 @@ class _Triggers:
         self._table = table
         self._shape = table.shape
         self._name = table.shape.table.name
-        self._aside = _quoted(_aside(log))
-        self._of_table = f"table_name = {_literal(self._name)}"
+        self._texts = RowTexts(table.shape, table.recorded, table.masked)
+        self._aside = quoted(aside_name(log))
+        self._of_table = f"table_name = {literal(self._name)}"
 
     def all(self) -> list[CaptureObject]:
         """The triggers, in the order of creation."""
         clashes = self._clashes()
-        found = [
-            self._trigger("after_insert", "AFTER INSERT", None, self._inserted(can_replace=bool(clashes))),
-            self._trigger("after_delete", "AFTER DELETE", None, self._deleted(can_replace=bool(clashes))),
-        ]
+        new = self._record("INSERT", self._texts.row_id("NEW"), "NULL", self._texts.image("NEW"))
+        old = self._record("DELETE", self._texts.row_id("OLD"), self._texts.image("OLD"), "NULL")
         if not clashes:
-            return [*found, self._trigger("after_update", "AFTER UPDATE", self._differs(), [self._update()])]
-        # Only a row whose key changes can replace another one: the many other updates are spared the search.
-        key = self._clashing_columns()
-        moves = self._differs(key)
-        stays = f"NOT ({moves}) AND ({self._differs()})"
-        before = f"{self._place('t')} IS NOT {self._place('OLD')}"
+            return [
+                self._trigger("after_insert", "AFTER INSERT", None, [new]),
+                self._trigger("after_delete", "AFTER DELETE", None, [old]),
+                self._trigger("after_update", "AFTER UPDATE", self._differs(), [self._update()]),
+            ]
+        # Each condition spares the many writes that replace nothing what follows it. An UPDATE can only do it where it
+        # gives a row another key.
+        replaces = f"EXISTS (SELECT 1 {self._from_gone()})"
+        # Whichever of the two triggers of an INSERT fires first, only one of them records it.
+        comes = f"NOT EXISTS (SELECT 1 {self._from_gone_or_done()})"
+        stays, moves = f"{self._stays()} AND {self._differs()}", f"NOT ({self._stays()})"
+        moving = f"UPDATE{self._of_clashing_columns()}"
+        others = f"{self._texts.place('t')} IS NOT {self._texts.place('OLD')}"
+        was_aside = f"EXISTS (SELECT 1 FROM {self._aside} WHERE {self._of_old_place()})"
         return [
-            *found,
+            self._trigger("replaced", "AFTER INSERT", replaces, self._replaced()),
+            self._trigger("after_insert", "AFTER INSERT", comes, [new]),
+            self._trigger("after_delete", "AFTER DELETE", None, [old]),
             self._trigger("after_update", "AFTER UPDATE", stays, [self._update()]),
-            self._trigger("moved", "AFTER UPDATE", moves, self._moved()),
-            self._trigger("before_insert", "BEFORE INSERT", None, self._put_aside(clashes, "1")),
-            self._trigger("before_move", "BEFORE UPDATE", moves, self._put_aside(clashes, before)),
+            self._trigger("moved", f"AFTER {moving}", moves, self._moved()),
+            self._trigger("gone", "AFTER DELETE", was_aside, [self._forget_old()]),
+            self._trigger("before_insert", "BEFORE INSERT", self._exists(clashes), self._put_aside(clashes)),
+            self._trigger(
+                "before_move",
+                f"BEFORE {moving}",
+                f"{moves} AND {self._exists(clashes, others)}",
+                self._put_aside(clashes, others),
+            ),
         ]
 
     def _trigger(self, what: str, event: str, condition: str | None, body: list[str]) -> CaptureObject:
-        name = f"{_trigger_start(self._log)}{what}_{self._name}"
+        name = f"{trigger_start(self._log)}{what}_{self._name}"
         when = f"\nWHEN {condition}" if condition else ""
         statements = "".join(f"\n  {statement};" for statement in body)
-        create = f"CREATE TRIGGER {_quoted(name)} {event} ON {_quoted(self._name)}{when}\nBEGIN{statements}\nEND"
-        drop = f"DROP TRIGGER IF EXISTS {_quoted(name)}"
+        create = f"CREATE TRIGGER {quoted(name)} {event} ON {quoted(self._name)}{when}\nBEGIN{statements}\nEND"
+        drop = f"DROP TRIGGER IF EXISTS {quoted(name)}"
         return CaptureObject("trigger", name, self._shape.table, (drop, create), drop)
 
     # Bodies.
 
-    def _put_aside(self, clashes: list[str], condition: str) -> list[str]:
-        source = f"FROM {_quoted(self._name)} AS t WHERE {condition} AND ({' OR '.join(clashes)})"
-        known = f"DELETE FROM {self._aside} WHERE {self._of_table} AND place IN (SELECT {self._place('t')} {source})"
-        limit = f"DELETE FROM {self._aside} WHERE rowid <= (SELECT max(rowid) FROM {self._aside}) - {_KEPT_ASIDE}"
-        fields = f"{_literal(self._name)}, {self._place('t')}, {self._row_id('t')}, {self._image('t')}"
-        return [known, limit, f"INSERT INTO {self._aside} (table_name, place, row_id, image) SELECT {fields} {source}"]
+    def _put_aside(self, clashes: list[str], condition: str = "1") -> list[str]:
+        source = self._clashing(clashes, condition)
+        columns = "table_name, place, row_key, row_id, image"
+        return [f"INSERT INTO {self._aside} ({columns}) SELECT {self._facts('t')} {source}"]
 
-    def _inserted(self, *, can_replace: bool) -> list[str]:
-        new = self._image("NEW")
-        if not can_replace:
-            return [self._record("INSERT", self._row_id("NEW"), "NULL", "NULL", new)]
-        same_key = f"a.row_id IS {self._row_id('NEW')}" if self._shape.primary_key else "0"
-        replaced = f"FROM {self._aside} AS a WHERE {self._gone()} AND {same_key}"
+    def _replaced(self) -> list[str]:
+        """A new row in whose way others were: what is to be recorded, the table of rows put aside knows."""
+        same_key = f"row_key IS {self._texts.key('NEW')}" if self._shape.primary_key else "0"
+        columns = "table_name, place, row_key, row_id, image, state"
         return [
-            self._record("DELETE", "a.row_id", "NULL", "a.image", "NULL", f"{self._from_gone()} AND NOT ({same_key})"),
-            self._record("UPDATE", "a.row_id", "NULL", "a.image", new, f"{replaced} AND a.image IS NOT {new}"),
-            self._record("INSERT", self._row_id("NEW"), "NULL", "NULL", new, f"WHERE NOT EXISTS (SELECT 1 {replaced})"),
-            self._forget_gone(),
+            self._set_state(f"CASE WHEN {same_key} THEN '{REPLACED}' ELSE '{GONE}' END"),
+            f"INSERT INTO {self._aside} ({columns}) VALUES ({self._facts('NEW')}, '{NEW}')",
         ]
 
-    def _update(self, condition: str = "") -> str:
-        old_key, new_key = self._row_id("OLD"), self._row_id("NEW")
-        moved = f"CASE WHEN {old_key} IS NOT {new_key} THEN {old_key} END" if self._shape.primary_key else "NULL"
-        return self._record("UPDATE", new_key, moved, self._image("OLD"), self._image("NEW", since="OLD"), condition)
+    def _facts(self, row: str) -> str:
+        """What is known of a row that is put aside."""
+        texts = self._texts
+        facts = (texts.place(row), texts.key(row), texts.row_id(row), texts.image(row))
+        return ", ".join((literal(self._name), *facts))
+
+    def _update(self, old_row_id: str = "NULL", source: str | None = None) -> str:
+        texts = self._texts
+        before, after = texts.image("OLD"), texts.image("NEW", since="OLD")
+        return self._record("UPDATE", texts.row_id("NEW"), before, after, old_row_id, source)
 
     def _moved(self) -> list[str]:
+        texts = self._texts
+        old_row_id = f"CASE WHEN {texts.key('OLD')} IS NOT {texts.key('NEW')} THEN {texts.row_id('OLD')} END"
         return [
-            f"DELETE FROM {self._aside} WHERE {self._of_table} AND place IS {self._place('OLD')}",
-            self._record("DELETE", "a.row_id", "NULL", "a.image", "NULL", self._from_gone()),
-            self._forget_gone(),
-            self._update(f"WHERE {self._differs()}"),
+            self._forget_old(),
+            self._set_state(f"'{GONE}'"),
+            self._update(old_row_id if self._shape.primary_key else "NULL", f"WHERE {self._differs(all_columns=True)}"),
         ]
 
-    def _deleted(self, *, can_replace: bool) -> list[str]:
-        record = self._record("DELETE", self._row_id("OLD"), "NULL", self._image("OLD"), "NULL")
-        forget = f"DELETE FROM {self._aside} WHERE {self._of_table} AND place IS {self._place('OLD')}"
-        return [forget, record] if can_replace else [record]
+    def _record(
+        self, event: str, row_id: str, before: str, after: str, old_row_id: str = "NULL", source: str | None = None
+    ) -> str:
+        return record_sql(self._log, (literal(self._name), row_id, old_row_id, f"'{event}'", before, after), source)
 
-    def _record(self, event: str, row_id: str, old_row_id: str, before: str, after: str, source: str = "") -> str:
-        columns = "timestamp, table_name, row_id, old_row_id, event_type, before, after, source"
-        values = f"{_NOW}, {_literal(self._name)}, {row_id}, {old_row_id}, '{event}', {before}, {after}, 'trigger'"
-        return f"INSERT INTO {_quoted(self._log.changelog.name)} ({columns}) SELECT {values} {source}".rstrip()
-
-    # Rows put aside that are gone.
-
-    def _gone(self) -> str:
-        there = f"SELECT 1 FROM {_quoted(self._name)} AS t WHERE {self._place('t')} IS a.place"
-        return f"a.{self._of_table} AND (a.place IS {self._place('NEW')} OR NOT EXISTS ({there}))"
+    # Rows put aside.
 
     def _from_gone(self) -> str:
-        return f"FROM {self._aside} AS a WHERE {self._gone()}"
+        return f"{self._from_gone_or_done()} AND a.state IS NULL"
 
-    def _forget_gone(self) -> str:
-        return f"DELETE FROM {self._aside} WHERE rowid IN (SELECT a.rowid {self._from_gone()})"
+    def _from_gone_or_done(self) -> str:
+        """Those that are not there any more, and the one that has just been recorded as new."""
+        place = self._texts.place
+        there = f"SELECT 1 FROM {quoted(self._name)} AS t WHERE {place('t')} IS a.place"
+        is_gone = f"(a.place IS {place('NEW')} OR NOT EXISTS ({there}))"
+        return f"FROM {self._aside} AS a WHERE a.{self._of_table} AND {is_gone}"
 
-    # Expressions over a row: `t`, `NEW` or `OLD`.
+    def _set_state(self, state: str) -> str:
+        return f"UPDATE {self._aside} SET state = {state} WHERE rowid IN (SELECT a.rowid {self._from_gone()})"
 
-    def _place(self, row: str) -> str:
-        """What tells the row from all others: its row id, or its key where it has none."""
-        locator = self._shape.locator
-        if len(locator) == 1:
-            known = self._shape.column(locator[0]) is not None
-            return f"{row}.{_quoted(locator[0]) if known else locator[0]}"
-        return self._array(row, locator)
+    def _of_old_place(self) -> str:
+        return f"{self._of_table} AND place IS {self._texts.place('OLD')}"
 
-    def _row_id(self, row: str) -> str:
-        key = self._shape.primary_key
-        if not key:
-            return "NULL"
-        if len(key) > 1:
-            text = self._array(row, key)
-        else:
-            column = f"{row}.{_quoted(key[0])}"
-            text = f"CASE typeof({column}) WHEN 'text' THEN {column} ELSE {encoded(column)} END"
-        return f"substr({text}, 1, {codec.ROW_ID_LIMIT})"
+    def _forget_old(self) -> str:
+        return f"DELETE FROM {self._aside} WHERE {self._of_old_place()}"
 
-    def _array(self, row: str, columns: Iterable[str]) -> str:
-        parts = " || ',' || ".join(encoded(f"{row}.{_quoted(column)}") for column in columns)
-        return f"'[' || {parts} || ']'"
+    # Whether an UPDATE changed anything, and whether it gave the row another key.
 
-    def _image(self, row: str, since: str | None = None) -> str:
-        """The row's image; long values that `since` has as well are not repeated."""
-        parts = [
-            f"{_literal(codec.dump(name) + ':')} || {self._value(row, name, since)}" for name in self._table.recorded
-        ]
-        return f"'{{' || {_joined(parts)} || '}}'"
+    def _differs(self, *, all_columns: bool = False) -> str:
+        """Whether a recorded column differs; of a row that stays where it is, without asking for its key again."""
+        known = () if all_columns else self._clashing_columns()
+        columns = [name for name in self._table.recorded if name not in known]
+        return f"NOT ({self._texts.same('OLD', 'NEW', columns)})" if columns else "0"
 
-    def _value(self, row: str, name: str, since: str | None) -> str:
-        if name in self._table.masked:
-            return _literal(_MASK)
-        column = f"{row}.{_quoted(name)}"
-        if since is None:
-            return encoded(column)
-        before = f"{since}.{_quoted(name)}"
-        stayed = f"length({column}) > {codec.SAME_OVER} AND {_same(before, column)}"
-        return f"CASE WHEN {stayed} THEN '{{\"$same\":true}}' ELSE {encoded(column)} END"
-
-    def _differs(self, columns: Iterable[str] | None = None) -> str:
-        names = self._table.recorded if columns is None else columns
-        pairs = [(f"OLD.{_quoted(name)}", f"NEW.{_quoted(name)}") for name in names]
-        return " OR ".join(f"NOT ({_same(old, new)})" for old, new in pairs)
+    def _stays(self) -> str:
+        columns = self._clashing_columns()
+        same = self._texts.same("OLD", "NEW", columns)
+        if not self._has_row_id or self._texts.row_id_alias in columns:
+            return same
+        place = self._texts.place
+        return " AND ".join(part for part in (f"{place('OLD')} IS {place('NEW')}", same) if part)
 
     # What may be in the way of a new row.
 
+    @property
+    def _has_row_id(self) -> bool:
+        """Whether the rows have a row id beside their columns, or one of these as its other name."""
+        locator = self._shape.locator
+        return len(locator) == 1 and self._shape.column(locator[0]) is None
+
+    def _clashing(self, clashes: list[str], condition: str = "1") -> str:
+        return f"FROM {quoted(self._name)} AS t WHERE {condition} AND ({' OR '.join(clashes)})"
+
+    def _exists(self, clashes: list[str], condition: str = "1") -> str:
+        return f"EXISTS (SELECT 1 {self._clashing(clashes, condition)})"
+
     def _clashes(self) -> list[str]:
-        keys = [self._key_clash()] if self._shape.primary_key else []
-        row_id = self._row_id_clash()
-        return [*keys, *([row_id] if row_id else []), *(self._clash(index) for index in self._shape.unique_indexes)]
+        locator = self._shape.locator
+        row_id = [f"t.{locator[0]} = NEW.{locator[0]}"] if self._has_row_id else []
+        keys = [] if not self._shape.primary_key or self._texts.row_id_alias else [self._key_clash()]
+        return [*keys, *row_id, *(self._clash(index) for index in self._shape.unique_indexes)]
 
     def _key_clash(self) -> str:
-        return " AND ".join(f"t.{_quoted(name)} = NEW.{_quoted(name)}" for name in self._shape.primary_key)
-
-    def _row_id_clash(self) -> str | None:
-        """A row id of its own, beside or without a key, can be given and replaced as well."""
-        locator = self._shape.locator
-        if len(locator) == 1 and self._shape.column(locator[0]) is None:
-            return f"t.{locator[0]} = NEW.{locator[0]}"
-        return None
+        return " AND ".join(f"t.{quoted(name)} = NEW.{quoted(name)}" for name in self._shape.primary_key)
 
     def _clash(self, index: UniqueIndex) -> str:
-        names = ", ".join(f"NEW.{_quoted(name)} AS {_quoted(name)}" for name in self._shape.column_names)
+        names = ", ".join(f"NEW.{quoted(name)} AS {quoted(name)}" for name in self._shape.column_names)
         terms = [f"{term} = (SELECT {term} FROM (SELECT {names}))" for term in index.terms]
         conditions = terms if index.condition is None else [*terms, f"({index.condition})"]
         return f"({' AND '.join(conditions)})"
@@ -253,46 +206,22 @@ class _Triggers:
         if any(index.is_opaque for index in self._shape.unique_indexes):
             return list(self._shape.column_names)
         columns = [*self._shape.primary_key, *(name for key in self._shape.unique_keys for name in key)]
-        return list(dict.fromkeys(columns)) or list(self._shape.column_names)
+        return list(dict.fromkeys(columns))
 
+    def _of_clashing_columns(self) -> str:
+        """Limits a trigger to updates that name such a column, in any way: the others don't pay for it."""
+        columns = self._clashing_columns()
+        if set(columns) == set(self._shape.column_names) or any(self._is_generated(name) for name in columns):
+            return ""
+        names = [*map(quoted, columns), *(_ROW_ID_NAMES if self._has_row_id else ())]
+        return f" OF {', '.join(names)}"
 
-def encoded(column: str) -> str:
-    """A stored value as the text that an image holds for it; text that is not valid UTF-8 stays as it is."""
-    # Seventeen digits are not enough in SQLite's own printing of doubles.
-    real = (
-        f'CASE {column} WHEN 9e999 THEN \'{{"$float":"Infinity"}}\' WHEN -9e999 THEN \'{{"$float":"-Infinity"}}\' '
-        f"ELSE printf('%!.20e', {column}) END"
-    )
-    return (
-        f"CASE typeof({column}) WHEN 'text' THEN json_quote({column}) WHEN 'integer' THEN CAST({column} AS TEXT) "
-        f"WHEN 'null' THEN 'null' WHEN 'real' THEN {real} "
-        f"ELSE '{{\"$hex\":\"' || lower(hex({column})) || '\"}}' END"
-    )
-
-
-def _same(old: str, new: str) -> str:
-    """Whether two values are the same stored value, whatever the column's collation calls equal."""
-    return f"{old} IS {new} COLLATE BINARY AND typeof({old}) = typeof({new})"
-
-
-def _joined(parts: list[str]) -> str:
-    return " || ',' || ".join(parts)
+    def _is_generated(self, name: str) -> bool:
+        return self._shape.known_column(name).generated
 
 
 def _aside(log: LogNames) -> str:
     return f"{log.changelog.name}_replaced"
-
-
-def _trigger_start(log: LogNames) -> str:
-    return f"{CAPTURE_PREFIX}{log.changelog.name}_"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def triggered_sql(meta_table: TableName) -> str:
@@ -302,5 +231,5 @@ def triggered_sql(meta_table: TableName) -> str:
     after = f"{start}after_"
     return (
         "SELECT 'triggered', NULL, tbl_name FROM main.sqlite_master WHERE type = 'trigger' "
-        f"AND substr(name, 1, {len(after)}) = {_literal(after)} GROUP BY tbl_name HAVING count(*) = 3"
+        f"AND substr(name, 1, {len(after)}) = {literal(after)} GROUP BY tbl_name HAVING count(*) = 3"
     )

@@ -25,7 +25,6 @@ _TABLE_PART = re.compile(rf'{QUOTED}|[^"./]+')
 _TABLE_AND_KEY = re.compile(rf"((?:{_TABLE_PART.pattern})(?:\.(?:{_TABLE_PART.pattern}))*)(?:/(.*))?", re.DOTALL)
 _PLAIN_PART = re.compile(r"\w[\w-]*")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,99}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 TableIs = Callable[[TableName], bool]
 
@@ -83,8 +82,7 @@ def row_id_candidates(key_text: str, key_width: int) -> tuple[str, ...]:
     A part that looks like an integer is one, or else text; both are spelled alike only where the key is one column.
     """
     readings = [*_json_readings(key_text, key_width), *_plain_readings(key_text, key_width)]
-    literal = (key_text,) if _DIGEST.fullmatch(key_text) and key_width else ()
-    candidates = tuple(dict.fromkeys((*literal, *map(codec.row_id, readings))))
+    candidates = tuple(dict.fromkeys(map(codec.row_id, readings)))
     if not candidates:
         raise UsageError(
             f"{shown(key_text)} is no key of {key_width} columns",

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, and_, func, literal, not_, or_, select
 
+from auditcli import codec
 from auditcli.filters.rowword import RowWord
 from auditcli.log.query import Condition, Criteria, unindexed
 from auditcli.log.tables import LogTables
@@ -49,7 +50,10 @@ class _Prefilter:
             conditions.append(or_(*ways))
             ways = []
         actors = (*selection.actors.any_of, *selection.actors.none_of)
-        exact = not (selection.looks_at_images or selection.rows.none_of or any(map(_needs_python, actors)))
+        has_long_keys = any(codec.is_shortened(held) for row in selection.rows.any_of for held in _held(row))
+        exact = not (
+            selection.looks_at_images or selection.rows.none_of or has_long_keys or any(map(_needs_python, actors))
+        )
         return Criteria(tuple(conditions), tuple(ways), exact)
 
     def _ways(self, selection: Selection) -> list[Condition]:
@@ -100,9 +104,9 @@ class _Prefilter:
         log = self._log
         for row in rows:
             table = (log.table_name == row.table.name, log.table_schema.is_not_distinct_from(row.table.schema))
-            for row_id in row.row_ids:
-                yield and_(*table, log.row_id == row_id)
-                yield and_(*table, log.old_row_id == row_id)
+            for held in _held(row):
+                yield and_(*table, log.row_id == held)
+                yield and_(*table, log.old_row_id == held)
 
     def _by_actor(self, pattern: str) -> Condition | None:
         actor = unindexed(self._log.actor)
@@ -112,6 +116,11 @@ class _Prefilter:
             return actor == pattern
         prefix = pattern[:-1]
         return and_(actor != "", func.substr(actor, 1, len(prefix)) == prefix)
+
+
+def _held(row: RowWord) -> list[str]:
+    """What records of the row may hold of its key."""
+    return [held for row_id in row.row_ids for held in codec.look_up_keys(row_id)]
 
 
 def _needs_python(pattern: str) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Result, Row, func, or_, select
 
+from auditcli import codec
 from auditcli.dialects import Dialect
 from auditcli.driver import dialect_of
 from auditcli.errors import LogError, NotFound, UsageError
@@ -306,7 +308,20 @@ class LogReader:
         """The changes that these records are, with what is known of their transactions."""
         headers = self.headers(row[1] for row in rows if row[1] is not None)
         for row in rows:
-            yield change_of(row, headers.get(row[1], NO_HEADER), self.images_of(table_of(row[5], row[4])))
+            change = change_of(row, headers.get(row[1], NO_HEADER), self.images_of(table_of(row[5], row[4])))
+            is_short = not (codec.is_shortened(change.row_id) or codec.is_shortened(change.old_row_id))
+            yield change if is_short else self._with_whole_keys(change)
+
+    def _with_whole_keys(self, change: Change) -> Change:
+        """The change with its keys as its images have them, which the record holds only the beginnings of."""
+        shapes = (self.table_shape(change.table), self.table_shape(change.table, change.id))
+        keys = [shape.primary_key for shape in shapes if shape is not None]
+        whole = next((key for key in keys if set(key) <= change.image.keys()), ())
+        return replace(
+            change,
+            row_id=codec.row_id_of(change.image, whole) or change.row_id,
+            old_row_id=change.old_row_id and (codec.row_id_of(change.before or {}, whole) or change.old_row_id),
+        )
 
     def _recorded_tables(self, known: Set[str]) -> set[TableName]:
         """The tables of records whose name is not known, name by name along the index instead of over all records."""

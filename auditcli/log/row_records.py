@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from auditcli import codec
 from auditcli.changeset import threads
 from auditcli.log.query import PAGE, Criteria, Window, read_pages, window_conditions
 from auditcli.model import Change, RowKey, TableName
@@ -22,7 +23,17 @@ def records_of_rows(
     reader: LogReader, table: TableName, row_ids: Iterable[str], *, after_id: int, window: Window
 ) -> Iterator[Change]:
     """All records of rows that stood at one of these keys, before or after, in id order."""
-    keys = sorted(set(row_ids))
+    asked = frozenset(row_ids)
+    keys = sorted({held for row_id in asked for held in codec.look_up_keys(row_id)})
+    found = records_held_at(reader, table, keys, after_id=after_id, window=window)
+    # A key that was looked for by its beginning only may have brought other rows along.
+    return (change for change in found if asked & _keys(change)) if len(keys) > len(asked) else found
+
+
+def records_held_at(
+    reader: LogReader, table: TableName, keys: Sequence[str], *, after_id: int = 0, window: Window
+) -> Iterator[Change]:
+    """The same by what the log holds of keys; of long ones that is what several rows may share."""
     log = reader.tables.changelog.c
     bounds = window_conditions(reader.connection, reader.tables, window)
     criteria = Criteria((log.id > after_id, *reader.in_table(table), *bounds))

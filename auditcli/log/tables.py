@@ -171,7 +171,8 @@ def _changelog(name: str, metadata: MetaData) -> Table:
     columns = table.c
     Index(f"{name}_row", columns.table_name, columns.row_id, columns.id)
     Index(f"{name}_timestamp", columns.timestamp)
-    Index(f"{name}_transaction_id", columns.transaction_id)
+    # Records without a transaction are never looked for by it: where the database can, the index leaves them out.
+    Index(f"{name}_transaction_id", columns.transaction_id, sqlite_where=columns.transaction_id.is_not(None))
     moved = columns.old_row_id.is_not(None)
     # Few rows ever change their key: where the database can, the index holds only those.
     Index(f"{name}_moved", columns.table_name, columns.old_row_id, sqlite_where=moved, postgresql_where=moved)

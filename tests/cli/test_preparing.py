@@ -52,7 +52,7 @@ def test_init_again_leaves_what_is_installed_alone(run: Audit, empty: Path) -> N
 
     ran = run("-u", str(empty), "init")
 
-    assert "triggers: 18 up to date" in ran.err
+    assert f"triggers: {len(before)} up to date" in ran.err
     assert "installed" not in ran.err
     assert _triggers(empty) == before
 
@@ -88,9 +88,11 @@ def test_init_remove_takes_the_triggers_away_and_leaves_the_log(run: Audit, empt
         connection.execute("INSERT INTO customer (id) VALUES (99)")
         connection.commit()
 
+    installed = len(_triggers(empty))
+
     ran = run("-u", str(empty), "init", "--remove")
 
-    assert "triggers: 18 removed" in ran.err
+    assert f"triggers: {installed} removed" in ran.err
     assert _triggers(empty) == {}
     assert "\tcustomer\t99\t" in run("-u", str(empty), "log").out
 

@@ -136,6 +136,7 @@ class Logbook:
     def _row_ids(self, before: Row | None, after: Row | None) -> tuple[str | None, str | None]:
         old_id = codec.row_id_of(before, self.key) if before is not None else None
         row_id = codec.row_id_of(after, self.key) if after is not None else old_id
+        old_id, row_id = (None if each is None else codec.look_up_key(each) for each in (old_id, row_id))
         return old_id if old_id is not None else row_id, row_id
 
     def _insert(self, table: Any, values: Mapping[str, Any]) -> int:

@@ -173,9 +173,9 @@ class _Fold:
         self, table: str, row_id: str | None, old_row_id: str | None, event_type: str, before: Image, after: Image
     ) -> None:
         assert event_type == ("UPDATE" if before and after else "INSERT" if after else "DELETE")
-        assert row_id == codec.row_id_of(after or before or {}, self._keys[table])
+        assert row_id == _held(after or before or {}, self._keys[table])
         if before is not None:
-            assert (old_row_id or row_id) == codec.row_id_of(before, self._keys[table])
+            assert (old_row_id or row_id) == _held(before, self._keys[table])
             self._go(table, before)
         if after is not None:
             self._come(table, after)
@@ -196,6 +196,11 @@ class _Fold:
 
     def _place(self, table: str, image: dict[str, Any]) -> str:
         return codec.row_id_of(image, self._keys[table]) or json.dumps(image)
+
+
+def _held(image: dict[str, Any], key: list[str]) -> str | None:
+    row_id = codec.row_id_of(image, key)
+    return None if row_id is None else codec.look_up_key(row_id)
 
 
 def _sorted(images: list[dict[str, Any]]) -> list[str]:

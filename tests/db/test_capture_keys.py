@@ -259,7 +259,7 @@ def test_equal_rows_without_a_key_are_recorded_one_by_one(store: Store) -> None:
     ]
 
 
-def test_a_long_key_is_looked_up_by_its_hash(store: Store) -> None:
+def test_a_long_key_is_looked_up_by_its_beginning(store: Store) -> None:
     table = _one(Text)
     store.create(table.metadata)
     store.track(store.engine)
@@ -268,10 +268,8 @@ def test_a_long_key_is_looked_up_by_its_hash(store: Store) -> None:
         connection.execute(insert(table).values(key="k" * 300))
         connection.execute(update(table).where(table.c.key == "k" * 300).values(key="short"))
 
-    assert store.query("SELECT length(row_id), row_id LIKE 'sha256:%', old_row_id LIKE 'sha256:%' FROM changelog") == [
-        (71, 1, None),
-        (5, 0, 1),
-    ]
+    held = "long:" + "k" * 250
+    assert store.query("SELECT row_id, old_row_id FROM changelog") == [(held, None), ("short", held)]
 
 
 @pytest.mark.parametrize("spelling", ["ID", "Id"])

@@ -1,4 +1,4 @@
-"""Whatever statements a plain client runs, folding what the triggers recorded gives the rows that are there."""
+"""Whatever statements a client runs, folding what the triggers recorded gives the rows that are there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sqlalchemy import create_engine
 
 from auditcli import codec
 from auditcli.dialects import dialect_named
-from auditcli.dialects.capture import CaptureTable, LogNames
+from auditcli.dialects.capture import CaptureContext, CaptureTable
 from auditcli.log.schema import read_shapes
 from auditcli.log.tables import log_tables
 from auditcli.log.upgrade import init_log
-from auditcli.model import TableName
+from tests.db.plain import NAMES, give_context
 
 TABLES = (
     "CREATE TABLE a (id INTEGER PRIMARY KEY, u TEXT UNIQUE, w TEXT COLLATE NOCASE, v)",
@@ -27,10 +27,17 @@ TABLES = (
     "CREATE UNIQUE INDEX d_v ON d (lower(v) DESC)",
     """CREATE TABLE e (id INTEGER PRIMARY KEY, a_id INT REFERENCES a ON DELETE CASCADE ON UPDATE CASCADE,
     u TEXT REFERENCES a (u) ON DELETE SET NULL ON UPDATE CASCADE)""",
+    "CREATE TABLE f (id INT, n ANY, PRIMARY KEY (id DESC)) STRICT",
+    "CREATE TABLE g (id TEXT PRIMARY KEY, v, w AS (lower(v)) STORED UNIQUE, x AS (v || '!'))",
 )
-COLUMNS = {"a": "id u w v", "b": "k j v", "c": "v u", "d": "id v", "e": "id a_id u"}
+COLUMNS = {"a": "id u w v", "b": "k j v", "c": "v u", "d": "id v", "e": "id a_id u", "f": "id n", "g": "id v"}
+IMAGES = {**COLUMNS, "g": "id v w x"}
+ROW_IDS = dict.fromkeys("acdefg", "rowid")
 CONFLICTS = st.sampled_from(["", "", "OR REPLACE ", "OR REPLACE ", "OR IGNORE ", "OR FAIL "])
-VALUES = st.sampled_from(["1", "2", "3", "NULL", "'1'", "'x'", "'X'", "'y'", "1.0", "x'31'"])
+VALUES = st.sampled_from(
+    ["1", "2", "3", "NULL", "'1'", "'x'", "'X'", "'y'", "1.0", "0.1", "x'31'", "json('[1]')", "'a' || char(0) || 'b'"]
+)
+CONTEXT = CaptureContext("0f3a9c52-0000-4000-8000-000000000001", "alice", "why")
 
 
 @st.composite
@@ -39,16 +46,18 @@ def _statement(draw: st.DrawFn) -> str:
     columns = COLUMNS[table].split()
     kind = draw(st.sampled_from(["insert", "insert", "upsert", "nothing", "update", "update", "delete", "select"]))
     row = f"({', '.join(draw(VALUES) for _ in columns)})"
-    column, other = draw(st.sampled_from(columns)), draw(st.sampled_from(columns))
+    places = [*columns, *ROW_IDS.get(table, "").split()]
+    column, other = draw(st.sampled_from(places)), draw(st.sampled_from(places))
     where = f"{other} = {draw(VALUES)}"
     if kind == "insert":
         more = f", ({', '.join(draw(VALUES) for _ in columns)})"
-        return f"INSERT {draw(CONFLICTS)}INTO {table} VALUES {row}{more}"
+        return f"INSERT {draw(CONFLICTS)}INTO {table} ({', '.join(columns)}) VALUES {row}{more}"
     if kind in ("upsert", "nothing"):
         action = "NOTHING" if kind == "nothing" else f"UPDATE SET {column} = {draw(VALUES)}"
-        return f"INSERT INTO {table} VALUES {row} ON CONFLICT DO {action}"
+        return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {row} ON CONFLICT DO {action}"
     if kind == "select":
-        return f"INSERT {draw(CONFLICTS)}INTO {table} SELECT * FROM {table} WHERE {where}"
+        names = ", ".join(columns)
+        return f"INSERT {draw(CONFLICTS)}INTO {table} ({names}) SELECT {names} FROM {table} WHERE {where}"
     if kind == "delete":
         return f"DELETE FROM {table} WHERE {where}"
     return f"UPDATE {draw(CONFLICTS)}{table} SET {column} = {draw(VALUES)} WHERE {where}"
@@ -65,8 +74,7 @@ def _schema() -> bytes:
         init_log(connection, tables)
         shapes = read_shapes(connection, dialect).tables
         captured = [CaptureTable(shape) for name, shape in shapes.items() if name.name in COLUMNS]
-        names = LogNames(tables.changelog_name, TableName(tables.transaction.name))
-        for each in dialect.capture_objects(names, captured):
+        for each in dialect.capture_objects(NAMES, captured):
             for statement in each.create:
                 connection.exec_driver_sql(statement)
         connection.commit()
@@ -77,7 +85,7 @@ def _schema() -> bytes:
 
 def _live(connection: sqlite3.Connection) -> Counter[str]:
     found: Counter[str] = Counter()
-    for table, columns in COLUMNS.items():
+    for table, columns in IMAGES.items():
         for row in connection.execute(f"SELECT * FROM {table}"):
             image = {name: codec.encode(value) for name, value in zip(columns.split(), row, strict=True)}
             found[f"{table} {codec.dump(image)}"] += 1
@@ -100,6 +108,13 @@ def _fold(connection: sqlite3.Connection, rows: Counter[str], after_id: int) -> 
     return after_id
 
 
+def _check_context(connection: sqlite3.Connection, *, has_context: bool) -> None:
+    known = connection.execute("SELECT DISTINCT transaction_id, actor FROM changelog").fetchall()
+    headers = connection.execute("SELECT transaction_id, reason FROM changelog_transaction").fetchall()
+    assert known in ([], [(CONTEXT.transaction_id, CONTEXT.actor) if has_context else (None, None)])
+    assert headers == ([(CONTEXT.transaction_id, CONTEXT.reason)] if known and has_context else [])
+
+
 def _try(connection: sqlite3.Connection, statement: str) -> str:
     try:
         connection.execute(statement)
@@ -109,9 +124,9 @@ def _try(connection: sqlite3.Connection, statement: str) -> str:
 
 
 @settings(max_examples=400)
-@given(st.lists(_statement(), max_size=14), st.booleans(), st.booleans())
-def test_any_statements_of_a_plain_client_are_recorded_and_not_disturbed(
-    statements: list[str], recursive_triggers: bool, foreign_keys: bool
+@given(st.lists(_statement(), max_size=14), st.booleans(), st.booleans(), st.booleans())
+def test_any_statements_are_recorded_and_not_disturbed(
+    statements: list[str], recursive_triggers: bool, foreign_keys: bool, has_context: bool
 ) -> None:
     connection, untouched = (sqlite3.connect(":memory:", isolation_level=None) for _ in range(2))
     connection.deserialize(_schema())
@@ -120,11 +135,14 @@ def test_any_statements_of_a_plain_client_are_recorded_and_not_disturbed(
     for each in (connection, untouched):
         each.execute(f"PRAGMA recursive_triggers = {recursive_triggers:d}")
         each.execute(f"PRAGMA foreign_keys = {foreign_keys:d}")
+    if has_context:
+        give_context(connection, CONTEXT)
     rows: Counter[str] = Counter()
     after_id = 0
     for statement in statements:
         assert _try(connection, statement) == _try(untouched, statement)
         after_id = _fold(connection, rows, after_id)
         assert +rows == _live(connection) == _live(untouched), statement
+    _check_context(connection, has_context=has_context)
     connection.close()
     untouched.close()
