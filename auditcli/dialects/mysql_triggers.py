@@ -290,7 +290,8 @@ class _Rows:
             [text] = parts
         else:
             text = f"JSON_UNQUOTE({parts[0]})"
-        return f"IF(CHAR_LENGTH({text}) > {codec.ROW_ID_LIMIT}, CONCAT('sha256:', SHA2({text}, 256)), {text})"
+        start = f"LEFT(SUBSTRING_INDEX({text}, CHAR(0), 1), {codec.LONG_KEY_START})"
+        return f"IF(LENGTH({text}) > {codec.ROW_ID_LIMIT}, CONCAT('{codec.LONG_KEY}', {start}), {text})"
 
     def _value(self, row: str, name: str, assigned: Sequence[tuple[str, Mapping[str, str]]], since: str | None) -> str:
         if name in self._table.masked:

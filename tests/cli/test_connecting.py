@@ -128,7 +128,7 @@ def test_a_database_that_is_not_supported_is_named(run: Audit, monkeypatch: pyte
 
     ran = run("-u", "mssql://ann:geheim@db/shop", "log")
 
-    assert (ran.code, ran.error) == (2, "mssql databases are not supported")
+    assert (ran.code, ran.error) == (2, "no database is called 'mssql'")
     assert "geheim" not in ran.err
 
 
