@@ -122,7 +122,12 @@ class Scenes:
             return
         if not self._create:
             check_log(connection, self._tables)
-        self._create_log(connection)
+        try:
+            self._create_log(connection)
+        except DBAPIError as error:
+            raise LogError(
+                f"the log {self._tables.changelog_name} can't be created here: {error.orig}", hint="run `audit init`"
+            ) from error
         connection.info[_UNCOMMITTED] = True
 
     def _create_log(self, connection: Connection) -> None:
