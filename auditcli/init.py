@@ -23,7 +23,7 @@ from auditcli.log.settings import (
     write_tracking,
 )
 from auditcli.log.tables import LogTables
-from auditcli.log.upgrade import find_log, init_log, log_ddl
+from auditcli.log.upgrade import creation_lock, find_log, init_log, log_ddl
 from auditcli.model import TableName
 from auditcli.shape import DatabaseShape, TableShape
 
@@ -103,12 +103,13 @@ def prepare(
     with waiting_at_most(connection, dialect, lock_timeout), connection.begin():
         if dialect.begin_write_sql is not None:
             _lock(connection, dialect, dialect.begin_write_sql)
-        planned = plan_preparation(connection, tables, dialect, wishes)
-        init_log(connection, tables)
-        write_tracking(connection, tables, planned.tracking)
-        shapes = _tracked(planned.tracking, _user_shapes(connection, tables, dialect))
-        remember_shapes(connection, tables, [planned.tracking.recorded(shape) for shape in shapes], now)
-        work = refresh_triggers(connection, tables, dialect, planned.tracking)
+        with creation_lock(connection, dialect):
+            planned = plan_preparation(connection, tables, dialect, wishes)
+            init_log(connection, tables)
+            write_tracking(connection, tables, planned.tracking)
+            shapes = _tracked(planned.tracking, _user_shapes(connection, tables, dialect))
+            remember_shapes(connection, tables, [planned.tracking.recorded(shape) for shape in shapes], now)
+            work = refresh_triggers(connection, tables, dialect, planned.tracking)
     return replace(planned, capture=work)
 
 

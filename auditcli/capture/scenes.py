@@ -18,7 +18,7 @@ from auditcli.errors import CaptureError, LogError, UsageError
 from auditcli.log.schema import read_shapes, remember_shapes
 from auditcli.log.settings import Tracking, check_columns, check_keys, write_tracking
 from auditcli.log.tables import LogTables
-from auditcli.log.upgrade import check_log, find_log, init_log
+from auditcli.log.upgrade import check_log, creation_lock, find_log, init_log
 from auditcli.model import TableName
 
 _UNCOMMITTED = "auditcli_uncommitted"
@@ -77,6 +77,8 @@ class Scenes:
         elif connection.engine not in self._known:
             self._find_log(connection)
         scene = self.refresh(connection)
+        if dialect.tell_driver_sql is not None:
+            run(connection, dialect.tell_driver_sql)
         # Asked after the first statement, with which some drivers begin the transaction.
         if not self.driver_in_transaction(connection) and scene.is_recording:
             raise CaptureError(
@@ -128,10 +130,11 @@ class Scenes:
         begin = self.dialect(connection).begin_write_sql
         if begin is not None and not self.driver_in_transaction(connection):
             run(connection, begin)
-        lock = self.dialect(connection).creation_lock_sql
-        if lock is not None:
-            run(connection, lock)
-        init_log(connection, self._tables)
+        with creation_lock(connection, self.dialect(connection)):
+            init_log(connection, self._tables)
+        if not self.dialect(connection).transactional_ddl:
+            # The tables stay whatever becomes of the transaction, so what makes them a log has to stay as well.
+            connection.connection.commit()
 
     def driver_in_transaction(self, connection: Connection) -> bool:
         """Whether a transaction is open in the database too, which may roll one back by itself."""

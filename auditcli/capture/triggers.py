@@ -82,7 +82,9 @@ def plan_capture(
     """Compare what is installed with what should be; `is_new` says that the log itself is not there yet."""
     shapes = read_shapes(connection, dialect)
     wanted = (
-        dialect.capture_objects(log_names(tables), _captured(tracking, shapes, tables)) if tracking.triggers else []
+        dialect.capture_objects(log_names(tables), _captured(tracking, shapes, tables, dialect))
+        if tracking.triggers
+        else []
     )
     there = _installed(connection, tables, dialect)
     known = {} if is_new else _stored_hashes(connection, tables)
@@ -166,23 +168,37 @@ def _refused(dialect: Dialect, each: CaptureObject | Installed, error: DBAPIErro
     )
 
 
-def _captured(tracking: Tracking, shapes: DatabaseShape, tables: LogTables) -> list[CaptureTable]:
-    names = sorted(
-        (name for name in shapes.tables if name not in tables.table_names and tracking.captures(name)), key=str
-    )
+def _captured(tracking: Tracking, shapes: DatabaseShape, tables: LogTables, dialect: Dialect) -> list[CaptureTable]:
+    users = {name: shape for name, shape in shapes.tables.items() if name not in tables.table_names}
+    recorded = {name for name in users if tracking.captures(name)}
+    needed = recorded if dialect.cascades_fire_triggers else recorded | _parents(recorded, shapes)
     return [
         CaptureTable(
-            shape=shapes.tables[name],
+            shape=users[name],
             excluded=frozenset(tracking.exclude_columns.get(str(name), ())),
             masked=frozenset(tracking.mask_columns.get(str(name), ())),
             children=tuple(
                 key
                 for key in shapes.references_to.get(name, ())
-                if CHANGES_CHILD & {key.on_delete, key.on_update} and tracking.captures(key.table)
+                if CHANGES_CHILD & {key.on_delete, key.on_update} and key.table in needed
             ),
+            is_recorded=name in recorded,
         )
-        for name in names
+        for name in sorted(needed, key=str)
     ]
+
+
+def _parents(names: Collection[TableName], shapes: DatabaseShape) -> set[TableName]:
+    """The tables from which a change reaches these, over whatever others."""
+    found: set[TableName] = set()
+    ahead = list(names)
+    while ahead:
+        for key in shapes.tables[ahead.pop()].foreign_keys:
+            if CHANGES_CHILD & {key.on_delete, key.on_update} and key.referred in shapes.tables:
+                if key.referred not in found:
+                    ahead.append(key.referred)
+                found.add(key.referred)
+    return found
 
 
 def _installed(connection: Connection, tables: LogTables, dialect: Dialect) -> dict[str, Installed]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from auditcli.dialects.base import MARK, Dialect, Fragment
+from auditcli.dialects.mysql import MySQL
 from auditcli.dialects.postgresql import PostgreSQL
 from auditcli.dialects.sqlite import SQLite
 from auditcli.errors import UsageError
 
 __all__ = ["MARK", "Dialect", "Fragment", "dialect_named"]
 
-_DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (SQLite(), PostgreSQL())}
+_DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (SQLite(), PostgreSQL(), MySQL())}
+_DIALECTS["mariadb"] = _DIALECTS["mysql"]
 
 
 def dialect_named(name: str) -> Dialect:

@@ -66,6 +66,9 @@ class Dialect(ABC):
     creation_lock_sql: ClassVar[str | None] = None
     """Keeps two programs from creating the log at once, where defining tables does not exclude each other."""
 
+    creation_unlock_sql: ClassVar[str | None] = None
+    """Gives back what `creation_lock_sql` took, where it does not go with the transaction."""
+
     defer_constraints_sql: ClassVar[str | None] = None
     """Puts foreign keys off to the end of the running transaction."""
 
@@ -75,11 +78,17 @@ class Dialect(ABC):
     lock_timeout_sql: ClassVar[str | None] = None
     """Reads how many milliseconds the connection waits for a lock; `set_lock_timeout_sql` sets it."""
 
+    tell_driver_sql: ClassVar[str | None] = None
+    """Does nothing, but its answer tells the driver whether a transaction is open, where a query's does not."""
+
     functions_may_write: ClassVar[bool] = False
     """Whether a SELECT may call a function that changes rows."""
 
     context_outlives_transactions: ClassVar[bool] = False
     """Whether the context that triggers are handed belongs to the session, so that a rollback does not take it back."""
+
+    cascades_fire_triggers: ClassVar[bool] = True
+    """Whether rows that the database changes along a foreign key fire the triggers of their table."""
 
     capture_limits: ClassVar[tuple[str, ...]] = ()
     """What triggers can't do on this database, a sentence each."""

@@ -24,13 +24,15 @@ class CaptureTable:
     """A table that triggers are made for.
 
     `shape` is the whole table; columns that are `excluded` never reach the log, `masked` ones do so unreadable.
-    `children` are the foreign keys by which the database itself changes rows of other captured tables.
+    `children` are the foreign keys by which the database itself changes rows of other captured tables; one that is not
+    recorded itself is there for their sake.
     """
 
     shape: TableShape
     excluded: frozenset[str] = frozenset()
     masked: frozenset[str] = frozenset()
     children: tuple[ForeignKeyShape, ...] = ()
+    is_recorded: bool = True
 
     @property
     def recorded(self) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 ROW_ID = """CREATE OR REPLACE FUNCTION {name}(image json, keys text[], kinds text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT CASE WHEN length(found) > {limit}
-    THEN 'sha256:' || encode(sha256(convert_to(found, 'UTF8')), 'hex') ELSE found END
+  SELECT CASE WHEN octet_length(convert_to(found, 'UTF8')) > {limit}
+    THEN '{long_key}' || left(found, {start}) ELSE found END
   FROM (
     SELECT CASE WHEN count(*) = 1 THEN max(word) WHEN count(*) > 1 THEN '[' || string_agg(
       CASE WHEN is_text THEN to_json(word)::text ELSE word END, ',' ORDER BY place) || ']' END AS found
@@ -25,7 +25,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
     ) AS words
   ) AS spelled
 $function$"""
-"""The look-up key of an image, as `codec.row_id` spells it."""
+"""What the log holds of an image's key, as `codec.look_up_key` spells it."""
 
 IMAGE = """CREATE OR REPLACE FUNCTION {name}(image json, before json, masked text[]) RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -130,7 +130,8 @@ BEGIN
     _row_id := coalesce(_after, _before)::json ->> _keys[1];
     IF TG_OP = 'UPDATE' THEN _old_row_id := _before::json ->> _keys[1]; END IF;
   END IF;
-  IF cardinality(_keys) > 0 AND (_row_id IS NULL OR length(_row_id) > {limit} OR length(_old_row_id) > {limit}) THEN
+  IF cardinality(_keys) > 0
+    AND (_row_id IS NULL OR length(_row_id) * 4 > {limit} OR length(_old_row_id) * 4 > {limit}) THEN
     _row_id := {row_id}(coalesce(_after, _before)::json, _keys, _kinds);
     IF TG_OP = 'UPDATE' THEN _old_row_id := {row_id}(_before::json, _keys, _kinds); END IF;
   END IF;

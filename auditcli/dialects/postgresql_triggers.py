@@ -106,6 +106,8 @@ class _Capture:
         self._names = {
             "safe": _SAFE,
             "limit": str(codec.ROW_ID_LIMIT),
+            "long_key": codec.LONG_KEY,
+            "start": str(codec.LONG_KEY_START),
             "long": str(codec.SAME_OVER),
             "base_type": BASE_TYPE,
             "kind": KIND,

@@ -32,6 +32,7 @@ DEFAULT_NAME = "changelog"
 LOG_VERSION = 1
 """The version of these tables; a log of a higher one is refused."""
 
+_TABLES_OF_TRIGGERS = ("replaced", "number")
 _BIG = BigInteger().with_variant(Integer, "sqlite")
 _LONG_TEXT = Text().with_variant(Text(2**32 - 1), "mysql", "mariadb")
 _MYSQL = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin", "row_format": "DYNAMIC"}
@@ -128,9 +129,9 @@ class LogTables:
 
     @property
     def table_names(self) -> frozenset[TableName]:
-        """The log's own tables, and the one where triggers put rows aside: none of them is ever tracked."""
-        aside = TableName(f"{self.name}_replaced", self.schema)
-        return frozenset({aside, *(TableName(table.name, table.schema) for table in self.metadata.tables.values())})
+        """The log's own tables, and those that only triggers use: none of them is ever tracked."""
+        beside = (TableName(f"{self.name}_{what}", self.schema) for what in _TABLES_OF_TRIGGERS)
+        return frozenset({*beside, *(TableName(table.name, table.schema) for table in self.metadata.tables.values())})
 
     @property
     def changelog_name(self) -> TableName:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select
 from sqlalchemy.schema import CreateColumn
 
-from auditcli.driver import define
+from auditcli.dialects import Dialect
+from auditcli.driver import define, dialect_of, run
 from auditcli.errors import LogError
 from auditcli.log.tables import LOG_VERSION, LogTables
 
@@ -45,7 +48,7 @@ def find_log(connection: Connection, tables: LogTables) -> LogInfo | None:
     present = set(inspector.get_table_names(schema=tables.schema))
     if tables.meta.name in present:
         info = _info(connection, tables)
-        if info.version > LOG_VERSION:
+        if info is not None and info.version > LOG_VERSION:
             raise LogError(
                 f"the log {tables.changelog_name} has version {info.version}, this program knows up to {LOG_VERSION}",
                 hint="upgrade auditcli; nothing was read or written",
@@ -81,6 +84,18 @@ def init_log(connection: Connection, tables: LogTables) -> InitOutcome:
     if found_version != LOG_VERSION:
         _write_meta(connection, tables, {"version": str(LOG_VERSION)})
     return InitOutcome(info, found_version, added)
+
+
+@contextmanager
+def creation_lock(connection: Connection, dialect: Dialect) -> Iterator[None]:
+    """Inside this block no other program creates or upgrades a log in this database."""
+    if dialect.creation_lock_sql is not None:
+        run(connection, dialect.creation_lock_sql)
+    try:
+        yield
+    finally:
+        if dialect.creation_unlock_sql is not None:
+            run(connection, dialect.creation_unlock_sql)
 
 
 def log_ddl(connection: Connection, tables: LogTables) -> list[str]:
@@ -124,13 +139,16 @@ def _add_column(connection: Connection, table: Table, column: Column[Any]) -> No
     define(connection, f"ALTER TABLE {name} ADD COLUMN {ddl}")
 
 
-def _info(connection: Connection, tables: LogTables) -> LogInfo:
+def _info(connection: Connection, tables: LogTables) -> LogInfo | None:
+    """What the log says; None where its creation was broken off before it could say anything."""
     known = {column["name"] for column in inspect(connection).get_columns(tables.meta.name, schema=tables.schema)}
     if not {"name", "value"} <= known:
         raise _foreign(tables)
     meta = {
         str(name): str(value) for name, value in connection.execute(select(tables.meta.c.name, tables.meta.c.value))
     }
+    if not meta and not dialect_of(connection).transactional_ddl:
+        return None
     if meta.get("program") != _PROGRAM or "uuid" not in meta or not meta.get("version", "").isdecimal():
         raise _foreign(tables)
     _check_changelog(connection, tables)

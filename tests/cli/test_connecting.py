@@ -123,12 +123,12 @@ def test_a_url_without_a_driver_says_what_to_install(run: Audit, monkeypatch: py
     assert "geheim" not in ran.err
 
 
-def test_a_server_that_is_not_supported_yet_is_named(run: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_not_supported_is_named(run: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("auditcli.config._is_installed", lambda _driver: True)
 
-    ran = run("-u", "mysql://ann:geheim@db/shop", "log")
+    ran = run("-u", "mssql://ann:geheim@db/shop", "log")
 
-    assert (ran.code, ran.error) == (2, "mysql databases are not supported")
+    assert (ran.code, ran.error) == (2, "no database is called 'mssql'")
     assert "geheim" not in ran.err
 
 

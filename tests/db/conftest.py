@@ -28,7 +28,7 @@ def items(store: Store) -> Store:
     return store
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty database of each kind, with foreign keys enforced."""
     with scratch_url(request.param, tmp_path) as url:

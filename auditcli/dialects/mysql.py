@@ -1,0 +1,124 @@
+"""MariaDB 10.6 and later, and MySQL 8: typed columns, rows locked one by one, definitions that commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from auditcli.dialects import mysql_shapes, mysql_triggers, mysql_values
+from auditcli.dialects.base import MARK, Dialect, Fragment
+from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.mysql_text import literal, quoted
+from auditcli.model import JsonValue, TableName
+from auditcli.shape import ColumnShape, TableShape
+
+_IN_TRANSACTION = 1
+"""SERVER_STATUS_IN_TRANS of the protocol."""
+
+
+class MySQL(Dialect):
+    """Facts and SQL text of MariaDB, and of MySQL, on which it is untested."""
+
+    name: ClassVar[str] = "mysql"
+    most_marks: ClassVar[int] = 2000
+    values_are_json: ClassVar[bool] = True
+    functions_may_write: ClassVar[bool] = True
+    transactional_ddl: ClassVar[bool] = False
+    cascades_fire_triggers: ClassVar[bool] = False
+    context_outlives_transactions: ClassVar[bool] = True
+    tell_driver_sql: ClassVar[str | None] = "DO 0"
+    row_lock_sql: ClassVar[str] = "FOR UPDATE"
+    row_share_sql: ClassVar[str] = "LOCK IN SHARE MODE"
+    begin_snapshot_sql: ClassVar[str | None] = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+    creation_lock_sql: ClassVar[str | None] = "SELECT GET_LOCK(CONCAT('auditcli.', DATABASE()), 10)"
+    creation_unlock_sql: ClassVar[str | None] = "SELECT RELEASE_LOCK(CONCAT('auditcli.', DATABASE()))"
+    read_only_sql: ClassVar[str | None] = "SET SESSION TRANSACTION READ ONLY"
+    lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
+    capture_limits: ClassVar[tuple[str, ...]] = (
+        "TRUNCATE, DROP PARTITION and EXCHANGE PARTITION fire no triggers: their rows go unseen",
+        "with foreign_key_checks = 0 no row cascades, and rows that break a reference are not checked later",
+        "DELETE IGNORE and UPDATE IGNORE of a row that is refused may leave records of cascades that did not happen",
+        "on MySQL, which is untested, programs that auditcli does not track have no transaction id",
+        "triggers run with the rights of the user who installed them, who has to stay",
+    )
+
+    def quote(self, name: str) -> str:
+        return quoted(name)
+
+    def lock_sql(self, log_table: TableName) -> str | None:
+        return None
+
+    def in_transaction(self, driver_connection: Any) -> bool:
+        return bool(driver_connection.server_status & _IN_TRANSACTION)
+
+    def scene_sql(self, meta_table: TableName) -> str:
+        return f"""
+SELECT 'shapes', NULL, {mysql_shapes.SHAPES_SQL}
+UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE name = 'tracking'
+UNION ALL {mysql_triggers.triggered_sql(meta_table)}"""
+
+    def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
+        return mysql_triggers.capture_objects(log, [table for table in tables if table.shape.table.schema is None])
+
+    def installed_capture_sql(self, log: LogNames) -> str:
+        return mysql_triggers.installed_sql(log)
+
+    def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
+        return mysql_triggers.drop_sql(kind, name)
+
+    def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
+        return [mysql_triggers.send_context(context)]
+
+    def clear_context(self) -> list[Fragment]:
+        return [mysql_triggers.clear_context()]
+
+    def relation_kind_sql(self) -> str:
+        return (
+            "SELECT CASE table_type WHEN 'VIEW' THEN 'view' WHEN 'TEMPORARY' THEN 'temporary' ELSE 'table' END "
+            f"FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = {MARK}"
+        )
+
+    def shape_queries(self) -> tuple[str, ...]:
+        return mysql_shapes.SHAPE_QUERIES
+
+    def shapes(self, answers: Sequence[Sequence[Sequence[Any]]]) -> list[TableShape]:
+        return mysql_shapes.shapes(answers)
+
+    def locator_sql(self, shape: TableShape) -> list[str]:
+        return [f"{quoted(shape.table.name)}.{quoted(name)}" for name in shape.locator]
+
+    def value_sql(self, shape: TableShape, *, as_bytes: bool = False) -> list[str]:
+        table = quoted(shape.table.name)
+        return [mysql_values.json_sql(column, f"{table}.{quoted(column.name)}") for column in shape.columns]
+
+    def values_from_bytes(self, row: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(row)
+
+    def is_broken_text(self, error: BaseException) -> bool:
+        return False
+
+    def image_value(self, column: ColumnShape, stored: Any) -> JsonValue:
+        return mysql_values.read_value(stored)
+
+    def bind(self, value: JsonValue, column: ColumnShape) -> Fragment:
+        return mysql_values.bind(value, column)
+
+    def guard(self, column: ColumnShape, value: JsonValue) -> Fragment:
+        return mysql_values.guard(column, quoted(column.name), value)
+
+    def set_lock_timeout_sql(self, milliseconds: int) -> str:
+        seconds = max(1, round(milliseconds / 1000))
+        return f"SET SESSION innodb_lock_wait_timeout = {seconds:d}, lock_wait_timeout = {seconds:d}"
+
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        return "Lock wait timeout exceeded" in str(error)
+
+    def trigger_names_sql(self) -> str:
+        prefix = mysql_triggers.TRIGGER_PREFIX
+        return (
+            "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE() "
+            f"AND event_object_table = {MARK} AND LEFT(trigger_name, {len(prefix)}) <> {literal(prefix)} ORDER BY 1"
+        )
+
+    def lock_holder_hint(self) -> str:
+        return "who holds locks: SELECT * FROM information_schema.innodb_trx, and SHOW FULL PROCESSLIST"
