@@ -15,7 +15,6 @@ A database's own types are added as further tags with `register_tag`; `VECTORS` 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -40,9 +39,6 @@ LONG_KEY = "long:"
 """What the log holds of a longer key begins so, and goes on with its first `LONG_KEY_START` characters."""
 
 LONG_KEY_START = 250
-
-_SHORTENED = (LONG_KEY, "sha256:")
-"""Other writers may shorten keys to a digest; what tells such rows apart is in the images either way."""
 
 SCALE = "*2^"
 """Between a number and the power of two that it has to be multiplied by."""
@@ -242,17 +238,9 @@ def look_up_key(row_id: str) -> str:
     return LONG_KEY + row_id.partition("\0")[0][:LONG_KEY_START]
 
 
-def look_up_keys(row_id: str) -> tuple[str, ...]:
-    """All that records of a row may hold of its key; writers may count its characters instead of its bytes."""
-    if _is_short(row_id):
-        return (row_id,)
-    digest = "sha256:" + hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()
-    return look_up_key(row_id), digest, *((row_id,) if len(row_id) <= ROW_ID_LIMIT else ())
-
-
 def is_shortened(look_up_key: str | None) -> bool:
     """Whether a record may hold only a part of its row's key."""
-    return look_up_key is not None and look_up_key.startswith(_SHORTENED)
+    return look_up_key is not None and look_up_key.startswith(LONG_KEY)
 
 
 def _is_short(row_id: str) -> bool:
