@@ -6,6 +6,7 @@ for an image costs less than joining its parts, and what a column most likely ho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 
 from auditcli import codec
@@ -15,6 +16,9 @@ _MASK = '{"$masked":true}'
 _SAME = '{"$same":true}'
 _MOST_ARGUMENTS = 90
 """No function takes more than a hundred arguments, or 127."""
+
+_STEP = 1 << 60
+_PRINTABLE = "BETWEEN 1e-40 AND 1e40"
 
 _SHORT_INTEGERS = 10
 """So many integers always fit into a look-up key."""
@@ -123,12 +127,7 @@ def encoded(column: str, shape: ColumnShape, before: str | None = None, *, is_st
     if before is not None:
         stayed = f"length({column}) > {codec.SAME_OVER} AND {_same(before, column)}"
         text, blob = (f"CASE WHEN {stayed} THEN {literal(_SAME)} ELSE {value} END" for value in (text, blob))
-    # Seventeen digits are not enough in SQLite's own printing of doubles.
-    real = (
-        f'CASE {column} WHEN 9e999 THEN \'{{"$float":"Infinity"}}\' WHEN -9e999 THEN \'{{"$float":"-Infinity"}}\' '
-        f"ELSE printf('%!.20e', {column}) END"
-    )
-    forms = {"text": text, "integer": column, "null": "'null'", "real": real}
+    forms = {"text": text, "integer": column, "null": "'null'", "real": _real(column)}
     kinds = " ".join(f"WHEN '{kind}' THEN {forms[kind]}" for kind in _likely(shape.type))
     return f"CASE typeof({column}) {kinds} ELSE {blob} END"
 
@@ -147,6 +146,25 @@ def _likely(declared: str) -> Sequence[str]:
     upper = declared.upper()
     fitting = (kinds for words, kinds in _LIKELY if any(word in upper for word in words))
     return next(fitting, _LIKELY[1][1])
+
+
+def _real(column: str) -> str:
+    """A double as decimal digits that give it back; one that is very large or small as such a one times a power of two.
+
+    Seventeen digits are not enough in SQLite's own printing of doubles, and from 3.43 on no digits are where the
+    exponent is large. Powers of two it multiplies and divides by without loss.
+    """
+    form = f'\'{{"$float":"%!.20e{codec.SCALE}%d"}}\''
+    scaled = (
+        f"WITH RECURSIVE scaled(y, k) AS (SELECT {column}, 0 UNION ALL SELECT "
+        f"CASE WHEN abs(y) > 1 THEN y / {_STEP} ELSE y * {_STEP} END, CASE WHEN abs(y) > 1 THEN k + 60 ELSE k - 60 END "
+        f"FROM scaled WHERE abs(y) NOT {_PRINTABLE}) SELECT printf({form}, y, k) FROM scaled WHERE abs(y) {_PRINTABLE}"
+    )
+    return (
+        f"CASE WHEN abs({column}) {_PRINTABLE} THEN printf('%!.20e', {column}) WHEN {column} = 0 THEN '0.0' "
+        f"WHEN {column} = 9e999 THEN {literal(codec.dump(codec.encode(math.inf)))} "
+        f"WHEN {column} = -9e999 THEN {literal(codec.dump(codec.encode(-math.inf)))} ELSE ({scaled}) END"
+    )
 
 
 def _same(old: str, new: str) -> str:
