@@ -155,6 +155,6 @@ class _Examination:
         if not count:
             return
         days = max((self._now - first) / timedelta(days=1), 1.0)
-        a_year = int(total / days * 365)
+        a_year = int(float(total) / days * 365)
         message = f"{count:,} changes since {first:%Y-%m-%d}: about {a_year / 1e6:,.0f} MB of images a year"
         yield Finding(Level.INFO, "growth", None, message, "plan for it, or leave out tables (audit init --exclude)")

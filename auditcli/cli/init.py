@@ -70,7 +70,7 @@ def init(
         planned = _prepared(database, wishes, remove=remove, dry_run=dry_run, lock_timeout=lock_timeout)
         if dry_run:
             for statement in planned.sql(database.dialect):
-                app.out.text(statement + ";\n")
+                app.out.text(database.dialect.script_sql(statement) + "\n")
         _tell(app, planned, dry_run=dry_run)
         if baseline and not dry_run:
             _record_baseline(app, database)

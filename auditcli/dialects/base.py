@@ -109,7 +109,7 @@ class Dialect(ABC):
     """Ends a query whose rows are to stay as they are for the time being, where rows are locked one by one."""
 
     read_only_sql: ClassVar[str | None] = None
-    """Keeps a new connection from writing, where a statement does that."""
+    """Keeps a new connection from writing, and each of its transactions to what is committed when it begins."""
 
     foreign_key_check_sql: ClassVar[str | None] = None
     """Lists rows whose references are broken, as table, row and referred table, where the database can."""
@@ -243,6 +243,10 @@ class Dialect(ABC):
     def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
         """All that capture by triggers consists of, in the order of creation."""
         raise NotImplementedError
+
+    def script_sql(self, statement: str) -> str:
+        """A statement as the database's own command line takes it."""
+        return f"{statement};"
 
     def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         """Drops one of the objects that `installed_capture_sql` lists."""

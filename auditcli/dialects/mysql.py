@@ -76,6 +76,10 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
     def clear_context(self) -> list[Fragment]:
         return [mysql_triggers.clear_context()]
 
+    def script_sql(self, statement: str) -> str:
+        # The client would end a trigger at its first semicolon.
+        return f"DELIMITER $$\n{statement}$$\nDELIMITER ;" if ";" in statement else f"{statement};"
+
     def relation_kind_sql(self) -> str:
         return (
             "SELECT CASE table_type WHEN 'VIEW' THEN 'view' WHEN 'TEMPORARY' THEN 'temporary' ELSE 'table' END "

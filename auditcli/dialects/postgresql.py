@@ -28,7 +28,9 @@ class PostgreSQL(Dialect):
     begin_snapshot_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     defer_constraints_sql: ClassVar[str | None] = "SET CONSTRAINTS ALL DEFERRED"
     creation_lock_sql: ClassVar[str | None] = "SELECT pg_advisory_xact_lock(7165066918273)"
-    read_only_sql: ClassVar[str | None] = "SET default_transaction_read_only = on"
+    read_only_sql: ClassVar[str | None] = (
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    )
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
     capture_limits: ClassVar[tuple[str, ...]] = (
         "rows that come or go with ATTACH and DETACH PARTITION are not recorded",

@@ -140,19 +140,24 @@ def _add_column(connection: Connection, table: Table, column: Column[Any]) -> No
 
 
 def _info(connection: Connection, tables: LogTables) -> LogInfo | None:
-    """What the log says; None where its creation was broken off before it could say anything."""
+    """What the log says; None where its creation, by hand perhaps, ended before it could say anything."""
     known = {column["name"] for column in inspect(connection).get_columns(tables.meta.name, schema=tables.schema)}
     if not {"name", "value"} <= known:
         raise _foreign(tables)
     meta = {
         str(name): str(value) for name, value in connection.execute(select(tables.meta.c.name, tables.meta.c.value))
     }
-    if not meta and not dialect_of(connection).transactional_ddl:
+    if not meta and (not dialect_of(connection).transactional_ddl or _has_all_tables(connection, tables)):
         return None
     if meta.get("program") != _PROGRAM or "uuid" not in meta or not meta.get("version", "").isdecimal():
         raise _foreign(tables)
     _check_changelog(connection, tables)
     return LogInfo(meta["uuid"], int(meta["version"]))
+
+
+def _has_all_tables(connection: Connection, tables: LogTables) -> bool:
+    present = set(inspect(connection).get_table_names(schema=tables.schema))
+    return present.issuperset(table.name for table in tables.metadata.tables.values())
 
 
 def _check_changelog(connection: Connection, tables: LogTables) -> None:
