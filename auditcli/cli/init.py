@@ -24,8 +24,10 @@ class TrackingOptions:
     """What belongs into the log."""
 
     tables: Annotated[_Many, typer.Option(metavar="PATTERN", help="Track only these tables; * stands for any.")] = None
-    exclude: Annotated[_Many, typer.Option(metavar="PATTERN", help="Don't track these tables.")] = None
-    exclude_column: Annotated[_Many, typer.Option(metavar="T.C", help="Keep this column out of the log.")] = None
+    exclude: Annotated[_Many, typer.Option(metavar="PATTERN", help="Don't track these tables; '' for none.")] = None
+    exclude_column: Annotated[
+        _Many, typer.Option(metavar="T.C", help="Keep this column out of the log; '' for none.")
+    ] = None
     mask: Annotated[_Many, typer.Option(metavar="T.C", help="Record that this column changed, not its value.")] = None
     bookkeeping: Annotated[_Many, typer.Option(metavar="T.C", help="A column that moves by itself.")] = None
 
@@ -35,7 +37,7 @@ class TrackingOptions:
 
         return Wishes(
             tables=tuple(self.tables) if self.tables else None,
-            exclude_tables=tuple(self.exclude) if self.exclude else None,
+            exclude_tables=tuple(filter(None, self.exclude)) if self.exclude else None,
             exclude_columns=columns_by_table(self.exclude_column, "--exclude-column") if self.exclude_column else None,
             mask_columns=columns_by_table(self.mask, "--mask") if self.mask else None,
             bookkeeping=columns_by_table(self.bookkeeping, "--bookkeeping") if self.bookkeeping else None,
@@ -108,6 +110,9 @@ def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
         app.out.note(f"tables: {wrapped_names(planned.tracked)}")
     for table, columns in planned.proposed.items():
         app.out.note(f"bookkeeping: {table}.{', '.join(columns)} (proposed by name; --bookkeeping says otherwise)")
+    for table, columns in planned.gone.items():
+        named = ", ".join(f"{table}.{column}" for column in columns)
+        app.out.note(f"warning: {named}, left out or masked, is gone; if it has another name now, name that one")
     work = planned.capture
     would = "would be " if dry_run else ""
     for word, objects in (("installed", work.create), ("removed", work.drop), ("up to date", work.unchanged)):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from auditcli import codec
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.checks import Check
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
 
@@ -225,6 +226,10 @@ class Dialect(ABC):
     def trigger_names_sql(self) -> str:
         """Lists the triggers of a table (its name is bound) that are not ours."""
 
+    def checks(self, log: LogNames, shapes: Sequence[TableShape]) -> list[Check]:
+        """What the database can be asked about the completeness of a log of these tables."""
+        return []
+
     @abstractmethod
     def lock_holder_hint(self) -> str:
         """How to find out who holds a lock."""
@@ -256,7 +261,10 @@ class Dialect(ABC):
     """Whether definitions are undone by a rollback."""
 
     def installed_capture_sql(self, log: LogNames) -> str:
-        """Lists the capture objects that are there: kind, schema and name of the table, own name, whether enabled."""
+        """Lists the capture objects: kind, schema and name of the table, own name, whether enabled, text.
+
+        The text is the database's own of what was defined, so that a change of it shows.
+        """
         raise NotImplementedError
 
     def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:

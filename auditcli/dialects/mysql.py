@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from auditcli.dialects import mysql_shapes, mysql_triggers, mysql_values
+from auditcli.dialects import mysql_checks, mysql_shapes, mysql_triggers, mysql_values
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.checks import Check
 from auditcli.dialects.mysql_text import literal, quoted
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, TableShape
@@ -69,6 +70,9 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
 
     def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         return mysql_triggers.drop_sql(kind, name)
+
+    def checks(self, log: LogNames, shapes: Sequence[TableShape]) -> list[Check]:
+        return mysql_checks.checks(shapes)
 
     def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
         return [mysql_triggers.send_context(context)]

@@ -108,9 +108,10 @@ def installed_sql(log: LogNames) -> str:
     """Lists what is installed for a log."""
     start = trigger_start(log)
     return f"""
-SELECT 'trigger', NULL, event_object_table, trigger_name, 1 FROM information_schema.triggers
+SELECT 'trigger', NULL, event_object_table, trigger_name, 1, CONCAT(sql_mode, ' ', action_statement)
+FROM information_schema.triggers
 WHERE trigger_schema = DATABASE() AND LEFT(trigger_name, {len(start)}) = {literal(start)}
-UNION ALL SELECT 'table', NULL, NULL, table_name, 1 FROM information_schema.tables
+UNION ALL SELECT 'table', NULL, NULL, table_name, 1, '' FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_name = {literal(numbers_table(log))}"""
 
 
