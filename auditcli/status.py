@@ -75,7 +75,8 @@ def _tables(reader: LogReader) -> tuple[TableStatus, ...]:
 
 def _triggered(reader: LogReader) -> set[TableName]:
     meta = reader.tables.meta
-    rows = run(reader.connection, reader.dialect.scene_sql(TableName(meta.name, meta.schema)))
+    name = TableName(meta.name, meta.schema)
+    rows = run(reader.connection, reader.dialect.triggered_sql(name) or reader.dialect.scene_sql(name))
     return {TableName(text, schema) for kind, schema, text in rows if kind == "triggered"}
 
 

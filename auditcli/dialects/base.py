@@ -87,6 +87,9 @@ class Dialect(ABC):
     context_outlives_transactions: ClassVar[bool] = False
     """Whether the context that triggers are handed belongs to the session, so that a rollback does not take it back."""
 
+    triggered_age: ClassVar[float] = 0
+    """For how many seconds an answer to `triggered_sql` is good, if nothing else changed."""
+
     cascades_fire_triggers: ClassVar[bool] = True
     """Whether rows that the database changes along a foreign key fire the triggers of their table."""
 
@@ -136,8 +139,15 @@ class Dialect(ABC):
         """What a writing transaction has to know, in one round trip, as rows of kind, schema and text.
 
         `shapes` gives a text that changes with the schema; `setting` a setting by that name, with `schema` as its name;
-        `triggered` a table that has an enabled capture trigger.
+        `triggered` a table that has an enabled capture trigger, unless `triggered_sql` asks for those.
         """
+
+    def triggered_sql(self, meta_table: TableName) -> str | None:
+        """Asks for the `triggered` rows, where that is too dear for each transaction.
+
+        It is asked when `shapes` or a setting changed, and when the last answer is `triggered_age` seconds old.
+        """
+        return None
 
     @abstractmethod
     def relation_kind_sql(self) -> str:

@@ -25,6 +25,7 @@ class MySQL(Dialect):
     functions_may_write: ClassVar[bool] = True
     transactional_ddl: ClassVar[bool] = False
     cascades_fire_triggers: ClassVar[bool] = False
+    triggered_age: ClassVar[float] = 0.2
     context_outlives_transactions: ClassVar[bool] = True
     tell_driver_sql: ClassVar[str | None] = "DO 0"
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
@@ -53,9 +54,12 @@ class MySQL(Dialect):
 
     def scene_sql(self, meta_table: TableName) -> str:
         return f"""
-SELECT 'shapes', NULL, {mysql_shapes.SHAPES_SQL}
-UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE name = 'tracking'
-UNION ALL {mysql_triggers.triggered_sql(meta_table)}"""
+SELECT 'shapes', NULL, CONCAT_WS(' ', {mysql_shapes.SHAPES_SQL},
+  (SELECT MD5(value) FROM {self.table_sql(meta_table)} WHERE name = 'capture'))
+UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE name = 'tracking'"""
+
+    def triggered_sql(self, meta_table: TableName) -> str:
+        return mysql_triggers.triggered_sql(meta_table)
 
     def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
         return mysql_triggers.capture_objects(log, [table for table in tables if table.shape.table.schema is None])
