@@ -52,7 +52,7 @@ class RowTexts:
         if len(locator) == 1:
             known = self._shape.column(locator[0]) is not None
             return f"{row}.{quoted(locator[0]) if known else locator[0]}"
-        return self._array(row, locator)
+        return _array([self._encoded(row, column) for column in locator])
 
     def key(self, row: str) -> str:
         """The canonical text of the row's key, however long it is; an integer may stand for its text."""
@@ -60,11 +60,11 @@ class RowTexts:
         if not columns:
             return "NULL"
         if len(columns) > 1:
-            return self._array(row, columns)
+            return _array([self._key_part(row, column) for column in columns])
         column = f"{row}.{quoted(columns[0])}"
         if self.row_id_alias:
             return column
-        return f"CASE typeof({column}) WHEN 'text' THEN {column} ELSE {self._encoded(row, columns[0])} END"
+        return f"CASE typeof({column}) WHEN 'text' THEN {column} ELSE {self._key_part(row, columns[0])} END"
 
     def row_id(self, row: str) -> str:
         """The row's look-up key."""
@@ -110,9 +110,14 @@ class RowTexts:
         before = None if since is None else f"{since}.{quoted(name)}"
         return encoded(column, self._shape.known_column(name), before, is_stored=row != "NEW")
 
-    def _array(self, row: str, columns: Sequence[str]) -> str:
-        values = ", ".join(self._encoded(row, column) for column in columns)
-        return f"printf('[{','.join(['%s'] * len(columns))}]', {values})"
+    def _key_part(self, row: str, name: str) -> str:
+        """A value of the key; a double of few digits as Python spells it, so that it is found by what one types."""
+        column = f"{row}.{quoted(name)}"
+        few_digits = (
+            f"abs({column}) BETWEEN 1e-4 AND 999999999999999 AND CAST(CAST({column} AS TEXT) AS REAL) = {column}"
+        )
+        spelled = f"typeof({column}) = 'real' AND {few_digits}"
+        return f"CASE WHEN {spelled} THEN CAST({column} AS TEXT) ELSE {self._encoded(row, name)} END"
 
 
 def encoded(column: str, shape: ColumnShape, before: str | None = None, *, is_stored: bool) -> str:
@@ -130,6 +135,10 @@ def encoded(column: str, shape: ColumnShape, before: str | None = None, *, is_st
     forms = {"text": text, "integer": column, "null": "'null'", "real": _real(column)}
     kinds = " ".join(f"WHEN '{kind}' THEN {forms[kind]}" for kind in _likely(shape.type))
     return f"CASE typeof({column}) {kinds} ELSE {blob} END"
+
+
+def _array(values: Sequence[str]) -> str:
+    return f"printf('[{','.join(['%s'] * len(values))}]', {', '.join(values)})"
 
 
 def quoted(name: str) -> str:
