@@ -30,6 +30,7 @@ class PostgreSQL(Dialect):
     creation_lock_sql: ClassVar[str | None] = "SELECT pg_advisory_xact_lock(7165066918273)"
     read_only_sql: ClassVar[str | None] = "SET default_transaction_read_only = on"
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
+    writing_settings: ClassVar[Mapping[str, str]] = postgresql_values.WRITING_SETTINGS
     capture_limits: ClassVar[tuple[str, ...]] = (
         "rows that come or go with ATTACH and DETACH PARTITION are not recorded",
         "a TRUNCATE outside READ COMMITTED is refused, since some of its rows might not be seen",
