@@ -102,6 +102,9 @@ def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) 
             scene = Scenes(tables, {}, create=False, clock=clock).enter(connection)
             if dialect.defer_constraints_sql is not None:
                 run(connection, dialect.defer_constraints_sql)
+            if dialect.writing_settings:
+                settings = dialect.change_settings_sql(dialect.writing_settings)
+                run(connection, settings.sql, settings.values)
             outcome = _Applying(connection, plan, scene, clock).run()
             _commit(connection, dialect)
         return outcome

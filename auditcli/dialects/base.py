@@ -103,6 +103,9 @@ class Dialect(ABC):
     values_are_json: ClassVar[bool] = False
     """Whether `value_sql` gives the text that an image holds for a value, instead of the value as the driver has it."""
 
+    writing_settings: ClassVar[Mapping[str, str]] = {}
+    """The settings of a session, by name, without which values that are `bind` would not be read as they are meant."""
+
     row_lock_sql: ClassVar[str] = ""
     """Ends a query whose rows are to be locked, where rows are locked one by one."""
 

@@ -33,6 +33,7 @@ class PostgreSQL(Dialect):
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     )
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
+    writing_settings: ClassVar[Mapping[str, str]] = postgresql_values.WRITING_SETTINGS
     capture_limits: ClassVar[tuple[str, ...]] = (
         "rows that come or go with ATTACH and DETACH PARTITION are not recorded",
         "a TRUNCATE outside READ COMMITTED is refused, since some of its rows might not be seen",

@@ -54,8 +54,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     JOIN named AS x ON x.attnum = k.number JOIN columns AS c ON c.name = x.name WHERE k.place <= i.indnkeyatts
   ),
   listed AS (
-    SELECT string_agg(format(CASE kind WHEN 'nested' THEN 'r.%1$I::text AS %1$I' ELSE 'r.%1$I' END, name), ', '
-      ORDER BY place) FILTER (WHERE recorded) AS sql, bool_or(kind = 'nested' OR NOT recorded) AS is_needed
+    SELECT string_agg(format(CASE kind WHEN 'nested' THEN 'r.%1$I::text AS %1$I'
+      WHEN 'reference' THEN 'r.%1$I::oid AS %1$I' ELSE 'r.%1$I' END, name), ', ' ORDER BY place)
+      FILTER (WHERE recorded) AS sql, bool_or(kind IN ('nested', 'reference') OR NOT recorded) AS is_needed
     FROM columns
   )
   SELECT (SELECT {signature} FROM pg_attribute AS a WHERE a.attrelid = relation AND {stored}),

@@ -29,13 +29,21 @@ WHEN b.oid = 'bytea'::regtype THEN 'bytes'
 WHEN b.oid = 'timestamptz'::regtype THEN 'moment'
 WHEN b.oid = 'interval'::regtype THEN 'interval'
 WHEN b.oid = 'money'::regtype THEN 'money'
+WHEN b.oid IN ('regclass'::regtype, 'regcollation'::regtype, 'regconfig'::regtype, 'regdictionary'::regtype,
+  'regnamespace'::regtype, 'regoper'::regtype, 'regoperator'::regtype, 'regproc'::regtype, 'regprocedure'::regtype,
+  'regrole'::regtype, 'regtype'::regtype) THEN 'reference'
+WHEN b.typcategory = 'G' AND b.oid < 16384 THEN 'geometric'
 WHEN b.oid IN ('json'::regtype, 'jsonb'::regtype) OR b.typcategory = 'A' OR b.typtype = 'c'
   OR b.oid >= 16384 AND b.typtype = 'b' AND EXISTS (
     SELECT 1 FROM pg_catalog.pg_cast AS k WHERE k.castsource = b.oid AND k.casttarget = 'json'::regtype
   ) THEN 'nested'
 WHEN b.typtype IN ('r', 'm') OR b.oid >= 16384 AND b.typtype = 'b' THEN 'other'
 ELSE 'text' END"""
-"""How values of the base type `b` are written: `nested` is what JSON would take apart, `other` what settings change."""
+"""How values of the base type `b` are written.
+
+`nested` is what JSON would take apart, `other` what settings change, `reference` a number whose text is a name that
+depends on the search path.
+"""
 
 SIGNATURE = "string_agg(a.attname || ' ' || a.atttypid, ',' ORDER BY a.attnum)"
 """A text that changes when the names or types of the columns `a` do."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from auditcli import codec
@@ -27,8 +28,17 @@ SETTINGS = {
 }
 """Under these settings texts of values are exact, and the same whoever reads them."""
 
+WRITING_SETTINGS = {
+    "IntervalStyle": "postgres",
+    "array_nulls": "on",
+    "lc_monetary": "C",
+    "xmloption": "content",
+}
+"""Under these settings the texts of values are read as they were written."""
+
 _DEPENDS_ON: Mapping[str, tuple[str, ...]] = {
     "float": ("extra_float_digits",),
+    "geometric": ("extra_float_digits",),
     "interval": ("IntervalStyle",),
     "money": ("lc_monetary",),
     "nested": tuple(SETTINGS),
@@ -56,13 +66,17 @@ def needed_settings(shape: TableShape) -> dict[str, str]:
 def json_sql(column: ColumnShape, expression: str) -> str:
     """The JSON text that an image holds for a column's value."""
     if column.kind == "bytes":
-        return f"CAST(to_json('\\x' || encode({expression}, 'hex')) AS text)"
+        return f"CAST(to_json(E'\\\\x' || encode({expression}, 'hex')) AS text)"
     if column.kind == "moment":
         # In the words of a session whose time zone is UTC, whichever the session's is.
         utc = f"CAST(to_json({expression} AT TIME ZONE 'UTC') AS text)"
-        return f"CASE WHEN isfinite({expression}) THEN regexp_replace({utc}, '( BC)?\"$', '+00:00\\1\"') ELSE {utc} END"
+        # Backslashes are themselves in E'…' only, where a session may have no standard strings.
+        zone = f"regexp_replace({utc}, '( BC)?\"$', E'+00:00\\\\1\"')"
+        return f"CASE WHEN isfinite({expression}) THEN {zone} ELSE {utc} END"
     if column.kind == "nested":
         return f"CAST(to_json(CAST({expression} AS text)) AS text)"
+    if column.kind == "reference":
+        return f"CAST(to_json(CAST({expression} AS oid)) AS text)"
     return f"CAST(to_json({expression}) AS text)"
 
 
@@ -116,6 +130,8 @@ def value_text(value: JsonValue) -> str:
         return "true" if value else "false"
     if isinstance(value, dict):
         decoded = codec.decode(value)
+        if isinstance(decoded, Decimal):
+            return format(decoded, "f")
         return "\\x" + decoded.hex() if isinstance(decoded, bytes) else str(decoded)
     return repr(value) if isinstance(value, float) else str(value)
 
