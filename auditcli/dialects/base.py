@@ -294,8 +294,9 @@ class Dialect(ABC):
         place = places[0] if len(places) == 1 else f"({', '.join(places)})"
         marks = self.marks(len(places))
         condition = f"{place} > {marks if len(places) == 1 else f'({marks})'}" if after else "1 = 1"
-        ordered = f"{self.rows_sql(shape, condition, as_bytes=as_bytes)} ORDER BY {', '.join(places)} LIMIT {size:d}"
-        return f"{ordered} {lock}".rstrip()
+        found = self.rows_sql(shape, condition, as_bytes=as_bytes)
+        ordered = f"{found} ORDER BY {', '.join(places)}" if places else found
+        return f"{ordered} LIMIT {size:d} {lock}".rstrip()
 
     def referencing_sql(self, child: TableShape, key: ForeignKeyShape, parent: TableShape, parents: int) -> str:
         """A condition: the row references one of so many rows, given by their locators.

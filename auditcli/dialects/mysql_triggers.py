@@ -229,7 +229,10 @@ class _Triggers:
         return f"\n  INSERT INTO {quoted(self._log.changelog.name)} ({_COLUMNS}) VALUES ({values});"
 
     def _cascaded(self, rows: CascadedRows) -> str:
-        """One statement that records, and locks, all rows of a table that the database is about to change."""
+        """One statement that records, and locks, all rows of a table that the database is about to change.
+
+        A shared lock: an exclusive one is refused for tables that the statement itself writes to.
+        """
         of = _Rows(rows.table)
         before = of.image("t")
         if rows.assigned:
@@ -238,7 +241,7 @@ class _Triggers:
             values = self._values(rows.table.shape.table, "UPDATE", new, moved, before, after)
         else:
             values = self._values(rows.table.shape.table, "DELETE", of.row_id("t"), "NULL", before, "NULL")
-        selected = f"{rows.before}SELECT {values} FROM {rows.source} FOR UPDATE"
+        selected = f"{rows.before}SELECT {values} FROM {rows.source} LOCK IN SHARE MODE"
         return f"\n  INSERT INTO {quoted(self._log.changelog.name)} ({_COLUMNS}) {selected};"
 
     def _values(self, table: TableName, event: str, row_id: str, old_row_id: str, before: str, after: str) -> str:
