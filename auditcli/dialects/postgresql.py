@@ -79,8 +79,8 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def adopted_transaction_sql(self) -> str | None:
         return f"SELECT NULLIF(current_setting('{postgresql_triggers.TRANSACTION_SETTING}', true), '')"
 
-    def storable(self, text: str) -> str:
-        return text.replace("\0", _NUL)
+    def storable(self, text: str, limit: int | None = None) -> str:
+        return text.replace("\0", _NUL)[:limit]
 
     def relation_kind_sql(self) -> str:
         return (
