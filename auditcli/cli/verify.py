@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from auditcli.cli.context import AppContext
 from auditcli.cli.options import FormatOptions
-from auditcli.errors import ExitCode, NotFound
+from auditcli.errors import ExitCode, NotFound, UsageError
 
 if TYPE_CHECKING:
     from auditcli.log.reader import LogReader
@@ -24,20 +25,27 @@ def verify(
     tables: Annotated[
         list[str] | None, typer.Option("--table", metavar="TABLE", help="Only this table; may be repeated.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Go on from the fold in this file, and keep it there for the next time."),
+    ] = None,
 ) -> int:
     """Fold the log and compare it with all rows that are there; exit 1 where they differ.
 
     Examples:
       audit verify
       audit verify --table orders
+      audit verify --checkpoint shop.verified
       audit verify -o json
     """
+    if checkpoint is not None and tables:
+        raise UsageError("a checkpoint is of all tables", hint="leave out --table, or --checkpoint")
     from auditcli.verify import Verification
 
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()
-        run = Verification(reader, wanted)
+        run = Verification(reader, wanted, checkpoint)
         app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
         _tell(app, run)
     return ExitCode.DIFFERENCES if any(tally.differences for tally in run.tallies.values()) else ExitCode.DONE
