@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -118,7 +119,8 @@ class Verification:
         for table in self._tables(shapes, tracking):
             tally = self.tallies[table] = Tally()
             self._on_progress(table, tally)
-            run = _TableRun(self._reader, table, shapes.tables.get(table), tracking, tally)
+            on_progress = partial(self._on_progress, table, tally)
+            run = _TableRun(self._reader, table, shapes.tables.get(table), tracking, tally, on_progress)
             states = scratch.of(table)
             for found in chain(
                 run.fold(states, Stretch() if checkpoint is None else checkpoint.stretch(table)),
@@ -139,7 +141,13 @@ class Verification:
 
 class _TableRun:
     def __init__(
-        self, reader: LogReader, table: TableName, shape: TableShape | None, tracking: Tracking, tally: Tally
+        self,
+        reader: LogReader,
+        table: TableName,
+        shape: TableShape | None,
+        tracking: Tracking,
+        tally: Tally,
+        on_progress: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._table = table
@@ -147,6 +155,7 @@ class _TableRun:
         self._masked = frozenset(tracking.mask_columns.get(str(table), ()))
         self._excluded = frozenset(tracking.exclude_columns.get(str(table), ()))
         self._tally = tally
+        self._on_progress = on_progress
         self._gaps = reader.gaps(tables=[table])
         remembered = reader.table_shape(table)
         self._key = (shape or remembered).primary_key if shape or remembered else ()  # type: ignore[union-attr]
@@ -157,6 +166,8 @@ class _TableRun:
         """Take the states on over the table's records."""
         for change in self._records(stretch):
             self._tally.records += 1
+            if self._tally.records % _PAGE == 0:
+                self._on_progress()
             known = None if change.before is None else states.take(self._word(change.before), change.before)
             if known is None and change.before is None:
                 known = states.take_gone(self._word(change.image))
@@ -202,6 +213,7 @@ class _TableRun:
         place: tuple[object, ...] | None = None
         while page := rows.page(self._shape, place, _PAGE):
             place = page[-1].locator
+            self._on_progress()
             for row in page:
                 self._tally.rows += 1
                 image = {column: value for column, value in row.image.items() if column not in self._excluded}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from auditcli.errors import UsageError
 if TYPE_CHECKING:
     from auditcli.connect import Database
     from auditcli.init import Preparation, Wishes
+    from auditcli.model import TableName
 
 _Many = list[str] | None
 
@@ -122,10 +124,19 @@ def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
 
 
 def _record_baseline(app: AppContext, database: Database) -> None:
-    from auditcli.baseline import record_baseline
+    from auditcli.baseline import BaselineProgress, record_baseline
     from auditcli.present import counted
 
-    found = record_baseline(database.engine, tables=database.tables)
+    rows: dict[TableName, int] = {}
+    begun = time.monotonic()
+    with app.out.progress() as tell:
+
+        def on_progress(reached: BaselineProgress) -> None:
+            rows[reached.table] = reached.rows
+            rate = sum(rows.values()) / max(time.monotonic() - begun, 0.001)
+            tell(f"baseline: {reached.table}, {counted(reached.rows, 'row')}, {rate:,.0f} a second")
+
+        found = record_baseline(database.engine, tables=database.tables, on_progress=on_progress)
     resumed = ", going on where an earlier run stopped" if found.resumed else ""
     app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are{resumed}")
 

@@ -40,13 +40,19 @@ def verify(
     """
     if checkpoint is not None and tables:
         raise UsageError("a checkpoint is of all tables", hint="leave out --table, or --checkpoint")
-    from auditcli.verify import Verification
+    from auditcli.present import counted
+    from auditcli.verify import Tally, Verification
 
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()
-        run = Verification(reader, wanted, checkpoint)
-        app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
+        with app.out.progress() as tell:
+
+            def on_progress(table: TableName, tally: Tally) -> None:
+                tell(f"verify: {table}, {counted(tally.records, 'change')}, {counted(tally.rows, 'row')}")
+
+            run = Verification(reader, wanted, checkpoint, on_progress)
+            app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
         _tell(app, run)
     return ExitCode.DIFFERENCES if any(tally.differences for tally in run.tallies.values()) else ExitCode.DONE
 
