@@ -90,6 +90,9 @@ class Dialect(ABC):
     cascades_fire_triggers: ClassVar[bool] = True
     """Whether rows that the database changes along a foreign key fire the triggers of their table."""
 
+    limits_text: ClassVar[bool] = True
+    """Whether a text column refuses what is longer than its type says."""
+
     capture_limits: ClassVar[tuple[str, ...]] = ()
     """What triggers can't do on this database, a sentence each."""
 

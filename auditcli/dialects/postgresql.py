@@ -65,7 +65,8 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
         return postgresql_triggers.drop_sql(kind, name, table, log)
 
     def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
-        return [postgresql_triggers.send_context(context)]
+        sent = postgresql_triggers.send_context(context)
+        return [Fragment(sent.sql, tuple(map(self.storable, sent.values)))]
 
     def clear_context(self) -> list[Fragment]:
         # It ended with the transaction.
