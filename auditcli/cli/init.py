@@ -13,6 +13,7 @@ from auditcli.cli.who import check_reason
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from auditcli.capture.triggers import CaptureWork
     from auditcli.connect import Database
     from auditcli.init import Preparation, Wishes
 
@@ -69,7 +70,10 @@ def init(
         check_reason(app.target, who)
     with app.database(writing=not dry_run, lock_timeout=lock_timeout) as database:
         app.out.note(f"target: {database.target.masked_url}")
-        planned = _prepared(database, wishes, remove=remove, dry_run=dry_run, lock_timeout=lock_timeout)
+        if remove and _is_log_gone(database):
+            _remove_leftovers(app, database, dry_run=dry_run, lock_timeout=lock_timeout)
+            return
+        planned = _prepared(database, wishes, dry_run=dry_run, lock_timeout=lock_timeout)
         if dry_run:
             for statement in planned.sql(database.dialect):
                 app.out.text(database.dialect.script_sql(statement) + "\n")
@@ -80,16 +84,32 @@ def init(
             app.out.note(_next_step(planned))
 
 
-def _prepared(database: Database, wishes: Wishes, *, remove: bool, dry_run: bool, lock_timeout: float) -> Preparation:
-    from auditcli.clock import utc_now
-    from auditcli.init import plan_preparation, prepare
-    from auditcli.log.upgrade import check_log
+def _is_log_gone(database: Database) -> bool:
+    from auditcli.log.upgrade import find_log
+
+    with database.engine.connect() as connection:
+        return find_log(connection, database.tables) is None
+
+
+def _remove_leftovers(app: AppContext, database: Database, *, dry_run: bool, lock_timeout: float) -> None:
+    from auditcli.init import remove_leftovers
 
     tables, dialect = database.tables, database.dialect
     with database.engine.connect() as connection:
-        if remove:
-            check_log(connection, tables)
-            connection.rollback()
+        work = remove_leftovers(connection, tables, dialect, lock_timeout=lock_timeout, dry_run=dry_run)
+    if dry_run:
+        for statement in work.statements(dialect):
+            app.out.text(dialect.script_sql(statement) + "\n")
+    app.out.note(f"the log {tables.changelog_name} is gone; what captured for it is left")
+    _tell_triggers(app, work, dry_run=dry_run)
+
+
+def _prepared(database: Database, wishes: Wishes, *, dry_run: bool, lock_timeout: float) -> Preparation:
+    from auditcli.clock import utc_now
+    from auditcli.init import plan_preparation, prepare
+
+    tables, dialect = database.tables, database.dialect
+    with database.engine.connect() as connection:
         if dry_run:
             return plan_preparation(connection, tables, dialect, wishes)
         return prepare(connection, tables, dialect, wishes, now=utc_now(), lock_timeout=lock_timeout)
@@ -113,7 +133,10 @@ def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
     for table, columns in planned.gone.items():
         named = ", ".join(f"{table}.{column}" for column in columns)
         app.out.note(f"warning: {named}, left out or masked, is gone; if it has another name now, name that one")
-    work = planned.capture
+    _tell_triggers(app, planned.capture, dry_run=dry_run)
+
+
+def _tell_triggers(app: AppContext, work: CaptureWork, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     for word, objects in (("installed", work.create), ("removed", work.drop), ("up to date", work.unchanged)):
         count = sum(each.kind == "trigger" for each in objects)
