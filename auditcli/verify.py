@@ -1,27 +1,31 @@
 """Proving that nothing was missed: the log, folded to its end, against all rows that are there.
 
-Each table's records are folded in id order into a scratch database, so that memory stays flat. On the way every
+Each table's records are folded in id order into a database of its own, so that memory stays flat; it may be kept in a
+file, from which the next run goes on. On the way every
 `before` has to be what the record before it left, so that a change missed in the middle shows too; then every live row
 is compared with the state that the fold ended in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 
 from auditcli import codec
 from auditcli.driver import run
-from auditcli.log.query import Criteria
+from auditcli.feed import Place
 from auditcli.log.reader import Gap, LogReader
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking
 from auditcli.model import Change, Image, JsonValue, RowKey, TableName
 from auditcli.rows import RowReader, image_word
 from auditcli.shape import DatabaseShape, TableShape
-from auditcli.verifying.states import State, States
+from auditcli.verifying.checkpoint import Fold, folding
+from auditcli.verifying.states import Break, State, States
 
 _PAGE = 1000
 
@@ -69,15 +73,25 @@ class Tally:
 
 
 class Verification:
-    """One run over one consistent snapshot; `tallies` is complete when `differences` is exhausted."""
+    """One run over one consistent snapshot; `tallies` is complete when `differences` is exhausted.
+
+    With a `checkpoint` the fold goes on from the one kept in that file, if it exists, and is kept there at the end:
+    `start` and `end` say where. The rows that are there are always all looked at, and what was found wrong in the
+    records that were folded before is told again.
+    """
 
     def __init__(
         self,
         reader: LogReader,
         wanted: frozenset[TableName] | None = None,
         on_progress: Callable[[TableName, Tally], None] | None = None,
+        *,
+        checkpoint: Path | None = None,
     ) -> None:
         self.tallies: dict[TableName, Tally] = {}
+        self.start: Place | None = None
+        self.end: Place | None = None
+        self._checkpoint = checkpoint
         self._reader = reader
         self._wanted = wanted
         self._on_progress = on_progress or (lambda _table, _tally: None)
@@ -89,13 +103,18 @@ class Verification:
             run(reader.connection, reader.dialect.begin_snapshot_sql)
         shapes = read_shapes(reader.connection, reader.dialect)
         tracking = read_tracking(reader.connection, reader.tables)
-        for table in self._tables(shapes, tracking):
-            tally = self.tallies[table] = Tally()
-            self._on_progress(table, tally)
-            for found in _TableRun(reader, table, shapes.tables.get(table), tracking, tally).differences():
-                tally.in_gaps += found.is_known_gap
-                tally.differences += not found.is_known_gap
-                yield found
+        with folding(reader, self._checkpoint) as fold:
+            self.start = fold.start
+            tables = self._tables(shapes, tracking)
+            fold.keep_only(tables)
+            for table in tables:
+                tally = self.tallies[table] = Tally()
+                self._on_progress(table, tally)
+                for found in _TableRun(reader, table, shapes.tables.get(table), tracking, tally).differences(fold):
+                    tally.in_gaps += found.is_known_gap
+                    tally.differences += not found.is_known_gap
+                    yield found
+            self.end = fold.finish() if fold.is_kept else None
 
     def _tables(self, shapes: DatabaseShape, tracking: Tracking) -> list[TableName]:
         own = self._reader.tables.table_names
@@ -118,17 +137,23 @@ class _TableRun:
         remembered = reader.table_shape(table)
         self._key = (shape or remembered).primary_key if shape or remembered else ()  # type: ignore[union-attr]
 
-    def differences(self) -> Iterator[Difference]:
-        with States() as states:
-            yield from self._fold(states)
+    def differences(self, fold: Fold) -> Iterator[Difference]:
+        """All that differs; a fold that is not kept forgets the table at the end."""
+        states, changes = fold.states(self._table, self._key)
+        for known in states.breaks():
+            yield self._broken(known)
+        yield from self._fold(states, changes)
+        with states.untouched() if fold.is_kept else nullcontext():
             yield from self._compare(states)
             for state in states.left():
                 yield self._difference(Kind.EXTRA, state)
+        if not fold.is_kept:
+            states.forget()
 
     # The fold, and whether each record starts where the one before it ended.
 
-    def _fold(self, states: States) -> Iterator[Difference]:
-        for change in self._reader.records(Criteria(self._reader.in_table(self._table))):
+    def _fold(self, states: States, changes: Iterable[Change]) -> Iterator[Difference]:
+        for change in changes:
             self._tally.records += 1
             known = None if change.before is None else states.take(self._word(change.before), change.before)
             if known is None and change.before is None:
@@ -136,8 +161,13 @@ class _TableRun:
             elif known is not None and change.before is not None and known.image is not None:
                 column = self._first_difference(known.image, change.before)
                 if column is not None:
-                    yield self._difference(Kind.BROKEN, known, column, change.before.get(column), until=change.id)
+                    found = Break(known, column, change.before.get(column), change.id)
+                    states.put_break(found)
+                    yield self._broken(found)
             states.put(self._word(change.image), _state(change))
+
+    def _broken(self, found: Break) -> Difference:
+        return self._difference(Kind.BROKEN, found.state, found.column, found.found, until=found.until_id)
 
     def _first_difference(self, left: Image, right: Image) -> str | None:
         """The first column that both know and that differs."""

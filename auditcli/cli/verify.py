@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from auditcli.cli.context import AppContext
 from auditcli.cli.options import FormatOptions
-from auditcli.errors import ExitCode, NotFound
+from auditcli.errors import ExitCode, NotFound, UsageError
 
 if TYPE_CHECKING:
     from auditcli.log.reader import LogReader
@@ -24,20 +25,27 @@ def verify(
     tables: Annotated[
         list[str] | None, typer.Option("--table", metavar="TABLE", help="Only this table; may be repeated.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Fold on from what the last run kept in this file, and keep it there."),
+    ] = None,
 ) -> int:
     """Fold the log and compare it with all rows that are there; exit 1 where they differ.
 
     Examples:
       audit verify
       audit verify --table orders
+      audit verify --checkpoint shop.checkpoint
       audit verify -o json
     """
     from auditcli.verify import Verification
 
+    if tables and checkpoint is not None:
+        raise UsageError("--checkpoint takes no --table", hint="a checkpoint is of all tables: leave one of them out")
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()
-        run = Verification(reader, wanted)
+        run = Verification(reader, wanted, checkpoint=checkpoint)
         app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
         _tell(app, run)
     return ExitCode.DIFFERENCES if any(tally.differences for tally in run.tallies.values()) else ExitCode.DONE
@@ -71,7 +79,10 @@ def _tell(app: AppContext, run: Verification) -> None:
 
     whole = totals(run.tallies)
     looked_at = f"{counted(whole.rows, 'row')} of {counted(len(run.tallies), 'table')}"
-    app.out.note(f"compared {looked_at} with {counted(whole.records, 'change')}")
+    after = "" if run.start is None else f" after change {run.start.log_id}, where the checkpoint ends"
+    app.out.note(f"compared {looked_at} with {counted(whole.records, 'change')}{after}")
+    if run.end is not None:
+        app.out.note(f"the checkpoint now ends with change {run.end.log_id}")
     open_tables = [f"{table} {tally.not_covered:,}" for table, tally in run.tallies.items() if tally.not_covered]
     if open_tables:
         app.out.note(f"{counted(whole.not_covered, 'row')} not covered: neither a change nor a baseline speaks of them")
