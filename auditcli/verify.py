@@ -109,12 +109,22 @@ class Verification:
             fold.keep_only(tables)
             for table in tables:
                 tally = self.tallies[table] = Tally()
-                self._on_progress(table, tally)
-                for found in _TableRun(reader, table, shapes.tables.get(table), tracking, tally).differences(fold):
+                for found in self._run_of(table, shapes, tracking).differences(fold):
                     tally.in_gaps += found.is_known_gap
                     tally.differences += not found.is_known_gap
                     yield found
             self.end = fold.finish() if fold.is_kept else None
+
+    def _run_of(self, table: TableName, shapes: DatabaseShape, tracking: Tracking) -> _TableRun:
+        tally = self.tallies[table]
+        return _TableRun(
+            self._reader,
+            table,
+            shapes.tables.get(table),
+            tracking,
+            tally,
+            on_progress=lambda: self._on_progress(table, tally),
+        )
 
     def _tables(self, shapes: DatabaseShape, tracking: Tracking) -> list[TableName]:
         own = self._reader.tables.table_names
@@ -125,8 +135,16 @@ class Verification:
 
 class _TableRun:
     def __init__(
-        self, reader: LogReader, table: TableName, shape: TableShape | None, tracking: Tracking, tally: Tally
+        self,
+        reader: LogReader,
+        table: TableName,
+        shape: TableShape | None,
+        tracking: Tracking,
+        tally: Tally,
+        *,
+        on_progress: Callable[[], None],
     ) -> None:
+        self._on_progress = on_progress
         self._reader = reader
         self._table = table
         self._shape = shape
@@ -155,6 +173,8 @@ class _TableRun:
     def _fold(self, states: States, changes: Iterable[Change]) -> Iterator[Difference]:
         for change in changes:
             self._tally.records += 1
+            if self._tally.records % _PAGE == 0:
+                self._on_progress()
             known = None if change.before is None else states.take(self._word(change.before), change.before)
             if known is None and change.before is None:
                 known = states.take_gone(self._word(change.image))
@@ -193,6 +213,7 @@ class _TableRun:
                 self._tally.rows += 1
                 image = {column: value for column, value in row.image.items() if column not in self._excluded}
                 yield from self._compare_row(states, image)
+            self._on_progress()
             if len(page) < _PAGE or not self._shape.locator:
                 return
 

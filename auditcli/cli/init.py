@@ -79,7 +79,7 @@ def init(
                 app.out.text(database.dialect.script_sql(statement) + "\n")
         _tell(app, planned, dry_run=dry_run)
         if baseline and not dry_run:
-            _record_baseline(app, database)
+            record_rows(app, database)
         if not remove:
             app.out.note(_next_step(planned))
 
@@ -144,13 +144,21 @@ def _tell_triggers(app: AppContext, work: CaptureWork, *, dry_run: bool) -> None
             app.out.note(f"triggers: {count} {word if word == 'up to date' else would + word}")
 
 
-def _record_baseline(app: AppContext, database: Database) -> None:
-    from auditcli.baseline import record_baseline
+def record_rows(app: AppContext, database: Database) -> None:
+    """Record all rows as they are, and say how far that has got."""
+    from auditcli.baseline import BaselineProgress, record_baseline
     from auditcli.present import counted
 
-    found = record_baseline(database.engine, tables=database.tables)
-    resumed = ", going on where an earlier run stopped" if found.resumed else ""
-    app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are{resumed}")
+    with app.out.progress() as shown:
+
+        def tell(made: BaselineProgress) -> None:
+            shown.tell(f"baseline, table {made.number} of {made.tables}: {made.table}", made.total)
+
+        note = "baseline: going on where an earlier run stopped"
+        found = record_baseline(
+            database.engine, tables=database.tables, on_progress=tell, on_resume=lambda: app.out.note(note)
+        )
+    app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are")
 
 
 def _next_step(planned: Preparation) -> str:

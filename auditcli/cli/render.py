@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from enum import StrEnum
 from io import TextIOBase
@@ -20,6 +20,7 @@ from auditcli.cli.formats import Format, Record, json_text, machine_text, table_
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from auditcli.cli.progress import Progress
     from auditcli.present import Line
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -152,6 +153,12 @@ class Output:
                 sys.stderr.flush()
                 next_sign = time.monotonic() + _PATIENCE
         sys.stderr.write("\r\x1b[K" if count > 1000 else "")
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """How far something long has got, while the block lasts."""
+        from auditcli.cli.progress import progress
+
+        return progress(quiet=self._quiet)
 
     @contextmanager
     def paged(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from auditcli.errors import ExitCode, NotFound, UsageError
 if TYPE_CHECKING:
     from auditcli.log.reader import LogReader
     from auditcli.model import TableName
-    from auditcli.verify import Difference, Verification
+    from auditcli.verify import Difference, Tally, Verification
 
 _COLUMNS = ("difference", "table", "row", "column", "logged", "found", "last_change", "timestamp", "actor")
 
@@ -45,8 +45,13 @@ def verify(
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()
-        run = Verification(reader, wanted, checkpoint=checkpoint)
-        app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
+        with app.out.progress() as shown:
+
+            def tell(table: TableName, tally: Tally) -> None:
+                shown.tell(f"{table}: {tally.records:,} changes folded", tally.rows)
+
+            run = Verification(reader, wanted, tell, checkpoint=checkpoint)
+            app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
         _tell(app, run)
     return ExitCode.DIFFERENCES if any(tally.differences for tally in run.tallies.values()) else ExitCode.DONE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -171,6 +172,39 @@ def test_pause_leaves_a_gap_and_resume_closes_it(run: Audit, empty: Path) -> Non
     assert "nothing to do, paused already: customer" in again.err
     assert gaps == [("customer", 0, "alice", "import")]
     assert inserted == [("99",)]
+
+
+@pytest.fixture
+def full(empty: Path) -> Path:
+    """A database with so many rows that recording them takes a while."""
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.executemany("INSERT INTO orders (id) VALUES (?)", ((key,) for key in range(40_000)))
+        connection.commit()
+    return empty
+
+
+def test_a_baseline_shows_a_person_how_far_it_has_got_and_a_pipe_only_the_end(full: Path) -> None:
+    command = [sys.executable, "-m", "auditcli", "-u", str(full), "init", "--baseline"]
+
+    code, screen = in_terminal(command[3:])
+    piped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (code, piped.returncode) == (0, 0)
+    assert re.search(r"baseline, table 3 of 3: orders: [\d,]+ rows, [\d,]+ a second", screen)
+    assert "baseline: 40,000 rows recorded as they are" in piped.stderr
+    assert "a second" not in piped.stderr
+
+
+def test_a_baseline_that_was_broken_off_says_that_it_goes_on(run: Audit, full: Path) -> None:
+    run("-u", str(full), "init")
+    with closing(sqlite3.connect(full)) as connection:
+        connection.execute('INSERT INTO changelog_meta VALUES (\'baseline\', \'{"customer":"done","orders":[39989]}\')')
+        connection.commit()
+
+    ran = run("-u", str(full), "init", "--baseline")
+
+    assert "baseline: going on where an earlier run stopped" in ran.err
+    assert "baseline: 10 rows recorded as they are" in ran.err
 
 
 def test_pausing_a_table_that_is_not_tracked_is_refused(run: Audit, empty: Path) -> None:
