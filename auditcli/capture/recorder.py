@@ -111,12 +111,14 @@ class Recorder:
 
     def write(self, records: Sequence[Record], context: Context) -> None:
         """Append one table's records, after the transaction's header."""
+        context = context.stored_by(self.scene.dialect.storable)
         self.write_header(context)
         stamp = Stamp(self.transaction_id, self.clock(), context.actor)
         self._writer.write_records(self.connection, records, stamp)
 
     def write_header(self, context: Context) -> None:
         """Say who and why once a transaction, and again when the context came to say more."""
+        context = context.stored_by(self.scene.dialect.storable)
         known = self._header
         if known is None:
             header = self._new_header(context)

@@ -41,7 +41,7 @@ def verify(
     from auditcli.verify import Verification
 
     if tables and checkpoint is not None:
-        raise UsageError("--checkpoint takes no --table", hint="a checkpoint is of all tables: leave one of them out")
+        raise UsageError("a checkpoint is of all tables", hint="leave out --table, or --checkpoint")
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()

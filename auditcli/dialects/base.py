@@ -197,8 +197,8 @@ class Dialect(ABC):
         """Changes settings until the end of the transaction, and returns a row."""
         raise NotImplementedError
 
-    def storable(self, text: str) -> str:
-        """A text as the database can hold it."""
+    def storable(self, text: str, limit: int | None = None) -> str:
+        """A text as the log can hold it, where the database minds its characters or its length."""
         return text
 
     @abstractmethod

@@ -194,7 +194,36 @@ class _Triggers:
         record = self._own_record("UPDATE", new, moved, "_before", "_after")
         body = f"{images}{check}{self._transaction}{record}"
         names = [column.name for column in self._recorded()]
-        return self._trigger("au", "AFTER UPDATE", f"\n  IF {self._differs(names)} THEN{body}\n  END IF;")
+        changed = f"{self._differs(names)}{self._happened()}"
+        return self._trigger("au", "AFTER UPDATE", f"\n  IF {changed} THEN{body}\n  END IF;")
+
+    def _happened(self) -> str:
+        """A condition that is false where UPDATE IGNORE passed over the row, for which MariaDB fires the trigger too.
+
+        Only keys and references can be refused then, so only rows whose keys change are looked up.
+        """
+        shape = self._shape
+        own = [*shape.primary_key, *(name for key in (*shape.unique_keys, *self._references()) for name in key)]
+        names = list(shape.column_names if shape.has_opaque_unique_index else dict.fromkeys(own))
+        if not names:
+            return ""
+        there = " AND ".join(f"({self._same(name, 't', 'NEW')})" for name in names)
+        found = f"EXISTS (SELECT 1 FROM {quoted(shape.table.name)} AS t WHERE {self._at_new_key('t')} AND {there})"
+        return f" AND (NOT ({self._differs(names)}) OR {found})"
+
+    def _references(self) -> list[tuple[str, ...]]:
+        return [
+            *(key.columns for key in self._shape.foreign_keys),
+            *(key.referred_columns for key in self._table.children),
+        ]
+
+    def _at_new_key(self, alias: str) -> str:
+        """The plain comparison, which an index serves."""
+        key = self._shape.primary_key
+        return " AND ".join(f"{alias}.{quoted(name)} = NEW.{quoted(name)}" for name in key) or "TRUE"
+
+    def _same(self, name: str, old: str, new: str) -> str:
+        return same_sql(self._shape.known_column(name), f"{old}.{quoted(name)}", f"{new}.{quoted(name)}")
 
     def _before_delete(self) -> list[CaptureObject]:
         records = "".join(self._cascaded(rows) for rows in self._cascades.of_delete(self._shape.table))
@@ -260,9 +289,7 @@ class _Triggers:
         return _Rows(self._table).row_id(row)
 
     def _differs(self, names: Sequence[str]) -> str:
-        same = [
-            same_sql(self._shape.known_column(name), f"OLD.{quoted(name)}", f"NEW.{quoted(name)}") for name in names
-        ]
+        same = (self._same(name, "OLD", "NEW") for name in names)
         return f"NOT ({' AND '.join(f'({each})' for each in same)})"
 
 

@@ -38,6 +38,7 @@ class PostgreSQL(Dialect):
         "rows that come or go with ATTACH and DETACH PARTITION are not recorded",
         "a TRUNCATE outside READ COMMITTED is refused, since some of its rows might not be seen",
         "a row that an UPDATE moves to another partition is recorded as a DELETE and an INSERT",
+        'a trigger that sorts before "Ra_auditcli_capture" and changes the row again has its change recorded first',
         "foreign tables have no triggers that see what is written elsewhere",
     )
 
@@ -79,8 +80,8 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def adopted_transaction_sql(self) -> str | None:
         return f"SELECT NULLIF(current_setting('{postgresql_triggers.TRANSACTION_SETTING}', true), '')"
 
-    def storable(self, text: str) -> str:
-        return text.replace("\0", _NUL)
+    def storable(self, text: str, limit: int | None = None) -> str:
+        return text.replace("\0", _NUL)[:limit]
 
     def relation_kind_sql(self) -> str:
         return (

@@ -1,7 +1,6 @@
 """The text of PostgreSQL's capture functions and of what defines triggers: `str.format` templates.
 
-`@log@` stands for the log's schema, which is put in where they are defined: the functions' search path is empty of
-everything that a user could put there, so they name each table with its schema.
+The functions' search path is empty of everything that a user could put there, so they name each table with its schema.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ TRIGGER_PREFIX = "Ra_auditcli_"
 
 ROW_TRIGGER = f"{TRIGGER_PREFIX}capture"
 TRUNCATE_TRIGGER = f"{TRIGGER_PREFIX}truncate"
-_LOG_SCHEMA = "@log@"
+_LOG_SCHEMA = "\0"
+"""Stands for the log's schema, which is put in where a function or trigger is defined; no name can hold it."""
 
 _SAFE = " ".join(
     [
@@ -162,7 +163,8 @@ class _Capture:
 
     def _defined(self, text: str) -> str:
         schema = schema_sql(self._log.changelog)
-        return _do(f"BEGIN EXECUTE replace({dollars(text)}, '{_LOG_SCHEMA}', quote_ident({schema})); END")
+        parts = f" || quote_ident({schema}) || ".join(map(dollars, text.split(_LOG_SCHEMA)))
+        return _do(f"BEGIN EXECUTE {parts}; END")
 
 
 def _in_log(name: str) -> str:

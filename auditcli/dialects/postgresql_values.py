@@ -8,6 +8,7 @@ may stand for bytes. What is read here has the same form on every database.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -45,7 +46,8 @@ _DEPENDS_ON: Mapping[str, tuple[str, ...]] = {
     "other": tuple(SETTINGS),
 }
 
-_MASKED: JsonValue = {"$masked": True}
+_INTEGER = re.compile(r"-?[0-9]+")
+_BYTES = re.compile(r"\\x[0-9a-f]*")
 
 
 class _Number(str):
@@ -137,22 +139,27 @@ def value_text(value: JsonValue) -> str:
 
 
 def _value(kind: str, read: Any) -> JsonValue:
-    reader = _READERS.get(kind)
     if read is None or isinstance(read, bool) or (isinstance(read, dict) and _is_tag(read)):
         return read
-    if reader is not None:
-        try:
-            return reader(str(read)) if isinstance(read, str) else _text(read)
-        except ValueError:
-            # The column had another type at the time.
-            pass
+    reader = _READERS.get(kind)
+    # Otherwise the column had another type at the time.
+    if reader is not None and isinstance(read, str) and _is_spelled_as(kind, read):
+        return reader(str(read))
     return _plain(read)
+
+
+def _is_spelled_as(kind: str, read: str) -> bool:
+    if kind == "bytes":
+        return _BYTES.fullmatch(read) is not None
+    if isinstance(read, _Number):
+        return kind != "integer" or _INTEGER.fullmatch(read) is not None
+    return kind != "integer" and read in ("NaN", "Infinity", "-Infinity")
 
 
 def _plain(read: Any) -> JsonValue:
     """What the JSON alone tells."""
     if isinstance(read, _Number):
-        return int(read) if read.lstrip("-").isdecimal() else {"$decimal": str(read)}
+        return int(read) if _INTEGER.fullmatch(read) else {"$decimal": str(read)}
     return read if isinstance(read, str) else _text(read)
 
 
@@ -173,15 +180,9 @@ def _float(text: str) -> JsonValue:
     return codec.encode(float(text))
 
 
-def _bytes(text: str) -> JsonValue:
-    if not text.startswith("\\x"):
-        raise ValueError(text)
-    return {"$hex": text[2:]}
-
-
 _READERS: Mapping[str, Callable[[str], JsonValue]] = {
     "integer": int,
     "decimal": lambda text: {"$decimal": text},
     "float": _float,
-    "bytes": _bytes,
+    "bytes": lambda text: {"$hex": text[2:]},
 }

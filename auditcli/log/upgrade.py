@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select
+from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from auditcli.dialects import Dialect
@@ -119,7 +119,7 @@ def _add_missing(connection: Connection, tables: LogTables) -> tuple[str, ...]:
             table.create(connection)
             added.append(table.name)
             continue
-        known = {column["name"] for column in inspector.get_columns(table.name, schema=tables.schema)}
+        known = _columns(connection, table)
         for column in table.columns:
             if column.name not in known:
                 _add_column(connection, table, column)
@@ -129,6 +129,11 @@ def _add_missing(connection: Connection, tables: LogTables) -> tuple[str, ...]:
             if index.name not in indexed:
                 index.create(connection)
     return tuple(added)
+
+
+def _columns(connection: Connection, table: Table) -> frozenset[str]:
+    """The columns that a table has, asked in a way that no setting of the session misleads."""
+    return frozenset(connection.execute(select(text("*")).select_from(table).limit(0)).keys())
 
 
 def _add_column(connection: Connection, table: Table, column: Column[Any]) -> None:
@@ -141,8 +146,7 @@ def _add_column(connection: Connection, table: Table, column: Column[Any]) -> No
 
 def _info(connection: Connection, tables: LogTables) -> LogInfo | None:
     """What the log says; None where its creation, by hand perhaps, ended before it could say anything."""
-    known = {column["name"] for column in inspect(connection).get_columns(tables.meta.name, schema=tables.schema)}
-    if not {"name", "value"} <= known:
+    if not {"name", "value"} <= _columns(connection, tables.meta):
         raise _foreign(tables)
     meta = {
         str(name): str(value) for name, value in connection.execute(select(tables.meta.c.name, tables.meta.c.value))
@@ -167,8 +171,7 @@ def _check_changelog(connection: Connection, tables: LogTables) -> None:
             f"the log's table {tables.changelog_name} is gone, though its other tables are there",
             hint=f"restore it from a backup, or drop the tables {tables.name}_* and run `audit init`",
         )
-    known = {column["name"] for column in inspector.get_columns(tables.name, schema=tables.schema)}
-    if not known >= _NEEDED_COLUMNS:
+    if not _columns(connection, tables.changelog) >= _NEEDED_COLUMNS:
         raise _foreign(tables)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import or_, select
 
-from auditcli.errors import LogError, UsageError
+from auditcli.errors import UsageError
 from auditcli.feed import Place, place_after
 from auditcli.log.query import Criteria
 from auditcli.log.reader import LogReader
@@ -138,7 +138,7 @@ class Fold:
 def folding(reader: LogReader, path: Path | None) -> Iterator[Fold]:
     """A fold that starts where the file says and is written there when the block ends well; a new one without a file.
 
-    Raises UsageError for a file that is no checkpoint or is damaged, and LogError for a checkpoint of another log.
+    Raises UsageError for a file that is no checkpoint of this log, or is damaged.
     """
     if path is None:
         with closing(open_states()) as database:
@@ -188,12 +188,12 @@ def _checked(database: sqlite3.Connection, reader: LogReader, path: Path) -> Pla
 
 def _check_place(reader: LogReader, place: Place, path: Path) -> None:
     if reader.log_uuid() != place.log_uuid:
-        raise LogError(f"the checkpoint {path} is of another log", hint=_AGAIN)
+        raise UsageError(f"the checkpoint {path} is of another log", hint=_AGAIN)
     exists, transaction_id = reader.transaction_at(place.log_id)
     if place.log_id and not (exists and transaction_id == place.transaction_id):
-        raise LogError(
-            f"the log's record {place.log_id} is not the one that the checkpoint {path} ends with: "
-            "was a backup restored?",
+        raise UsageError(
+            f"the log's change {place.log_id} is not the one that the checkpoint {path} ends with: "
+            "a backup may have been restored",
             hint=_AGAIN,
         )
 
