@@ -29,17 +29,11 @@ _ALL = 2**62
 
 @dataclass(frozen=True, slots=True)
 class BaselineProgress:
-    """How far a table, the `number`th of so many `tables`, has got.
-
-    `rows` counts those of the table in this run, `total` those of all tables in it.
-    """
+    """How far a table has got; `rows` counts those of this run."""
 
     table: TableName
     rows: int
     is_done: bool
-    number: int
-    tables: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -86,13 +80,12 @@ class _Run:
         if stored:
             on_resume()
         counts = dict.fromkeys(sorted(names, key=str), 0)
-        for number, table in enumerate(counts, start=1):
+        for table in counts:
             is_done = stored.get(str(table)) == "done"
             while not is_done:
                 rows, is_done = self._next_chunk(table)
                 counts[table] += rows
-                total = sum(counts.values())
-                on_progress(BaselineProgress(table, counts[table], is_done, number, len(counts), total))
+                on_progress(BaselineProgress(table, counts[table], is_done))
         with self._connection.begin():
             self._connection.execute(delete(self._tables.meta).where(self._tables.meta.c.name == _META_NAME))
         return Baseline(counts, resumed=bool(stored))

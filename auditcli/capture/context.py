@@ -16,9 +16,6 @@ from typing import Any
 
 from auditcli.errors import UsageError
 
-ACTOR_LIMIT = 255
-"""The longest actor, in characters, on databases that mind lengths."""
-
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -27,11 +24,6 @@ class Context:
     actor: str | None = None
     reason: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
-
-    def stored_by(self, storable: Callable[[str, int | None], str]) -> Context:
-        """This context as a database can hold it."""
-        actor = None if self.actor is None else storable(self.actor, ACTOR_LIMIT)
-        return Context(actor, None if self.reason is None else storable(self.reason, None), self.more)
 
     def inside(self, outer: Context) -> Context:
         """This context on top of another one: what it leaves open comes from there."""

@@ -35,7 +35,6 @@ class Handover:
 
     def send(self, scene: Scene, context: Context) -> None:
         """Tell the triggers who and why, unless they know; harmless where there are none."""
-        context = context.stored_by(scene.dialect.storable)
         if not scene.triggered or context == self._known:
             return
         if self._known is not None:

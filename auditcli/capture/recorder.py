@@ -24,6 +24,7 @@ from auditcli.capture.steps import Step, in_possible_order, with_replaced_rows
 from auditcli.clock import Clock
 from auditcli.driver import ValueReading, run
 from auditcli.errors import CaptureError, UnrecordableWrite
+from auditcli.log.tables import ACTOR_LENGTH
 from auditcli.log.writer import LogWriter, Record, Stamp, TransactionHeader
 from auditcli.model import TableName
 from auditcli.shape import CHANGES_CHILD, ForeignKeyShape, TableShape
@@ -77,7 +78,7 @@ class Recorder:
 
     def hand_over(self) -> None:
         """Tell capture triggers, where there are any, who writes now and why."""
-        self._handover.send(self.scene, current_context())
+        self._handover.send(self.scene, self._held(current_context()))
 
     def write_gap(self, gap_tables: Iterable[TableName], reason: str) -> None:
         """Record, once a transaction and table, that changes are let through unrecorded."""
@@ -91,8 +92,8 @@ class Recorder:
             unknown,
             after_id=last_id or 0,
             now=self.clock(),
-            actor=current_context().actor,
-            reason=reason,
+            actor=self._held(current_context()).actor,
+            reason=self.scene.dialect.storable(reason),
         )
 
     def enter_savepoint(self, name: str) -> None:
@@ -111,14 +112,13 @@ class Recorder:
 
     def write(self, records: Sequence[Record], context: Context) -> None:
         """Append one table's records, after the transaction's header."""
-        context = context.stored_by(self.scene.dialect.storable)
         self.write_header(context)
-        stamp = Stamp(self.transaction_id, self.clock(), context.actor)
+        stamp = Stamp(self.transaction_id, self.clock(), self._held(context).actor)
         self._writer.write_records(self.connection, records, stamp)
 
     def write_header(self, context: Context) -> None:
         """Say who and why once a transaction, and again when the context came to say more."""
-        context = context.stored_by(self.scene.dialect.storable)
+        context = self._held(context)
         known = self._header
         if known is None:
             header = self._new_header(context)
@@ -168,6 +168,13 @@ class Recorder:
     def _fetch(self, sql: str, marks: Sequence[Any]) -> list[Values]:
         # Rows as they are: they are only cut into pieces, which are tuples.
         return list(run(self.connection, sql, marks).fetchall())
+
+    def _held(self, context: Context) -> Context:
+        """The context as the log can hold it, so that no word in it fails a write."""
+        held = self.scene.dialect.storable
+        actor, reason = (None if word is None else held(word) for word in (context.actor, context.reason))
+        limit = ACTOR_LENGTH if self.scene.dialect.limits_text else None
+        return Context(None if actor is None else actor[:limit], reason, context.more)
 
     def _new_header(self, context: Context) -> TransactionHeader:
         return TransactionHeader(

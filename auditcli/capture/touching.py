@@ -110,6 +110,11 @@ class _Toucher:
         rows = self._found_rows(statement, parameters)
         self._unit.note_changes(self._table, columns)
         moves_rows = bool(columns & set(self._shape.moved_by))
+        if moves_rows and not self._shape.primary_key:
+            raise UnrecordableWrite(
+                f"{self._table} has no key, and an UPDATE gives its rows another place: they can't be followed",
+                hint="give the table a primary key, or install capture triggers",
+            )
         if moves_rows:
             self._expect_moves(statement, parameters)
         if self._has_children(columns):

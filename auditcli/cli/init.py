@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from auditcli.capture.triggers import CaptureWork
     from auditcli.connect import Database
     from auditcli.init import Preparation, Wishes
+    from auditcli.model import TableName
 
 _Many = list[str] | None
 
@@ -145,19 +147,23 @@ def _tell_triggers(app: AppContext, work: CaptureWork, *, dry_run: bool) -> None
 
 
 def record_rows(app: AppContext, database: Database) -> None:
-    """Record all rows as they are, and say how far that has got."""
+    """Record all rows as they are, and tell a person how far that has come."""
     from auditcli.baseline import BaselineProgress, record_baseline
     from auditcli.present import counted
 
-    with app.out.progress() as shown:
+    rows: dict[TableName, int] = {}
+    begun = time.monotonic()
+    with app.out.progress() as tell:
 
-        def tell(made: BaselineProgress) -> None:
-            shown.tell(f"baseline, table {made.number} of {made.tables}: {made.table}", made.total)
+        def on_progress(reached: BaselineProgress) -> None:
+            rows[reached.table] = reached.rows
+            rate = sum(rows.values()) / max(time.monotonic() - begun, 0.001)
+            tell(f"baseline: {reached.table}, {counted(reached.rows, 'row')}, {rate:,.0f} a second")
 
-        note = "baseline: going on where an earlier run stopped"
-        found = record_baseline(
-            database.engine, tables=database.tables, on_progress=tell, on_resume=lambda: app.out.note(note)
-        )
+        def on_resume() -> None:
+            app.out.note("baseline: going on where an earlier run stopped")
+
+        found = record_baseline(database.engine, tables=database.tables, on_progress=on_progress, on_resume=on_resume)
     app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are")
 
 

@@ -38,6 +38,7 @@ def verify(
       audit verify --checkpoint shop.checkpoint
       audit verify -o json
     """
+    from auditcli.present import counted
     from auditcli.verify import Verification
 
     if tables and checkpoint is not None:
@@ -45,12 +46,12 @@ def verify(
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()
-        with app.out.progress() as shown:
+        with app.out.progress() as tell:
 
-            def tell(table: TableName, tally: Tally) -> None:
-                shown.tell(f"{table}: {tally.records:,} changes folded", tally.rows)
+            def on_progress(table: TableName, tally: Tally) -> None:
+                tell(f"verify: {table}, {counted(tally.records, 'change')}, {counted(tally.rows, 'row')}")
 
-            run = Verification(reader, wanted, tell, checkpoint=checkpoint)
+            run = Verification(reader, wanted, on_progress, checkpoint=checkpoint)
             app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
         _tell(app, run)
     return ExitCode.DIFFERENCES if any(tally.differences for tally in run.tallies.values()) else ExitCode.DONE

@@ -94,6 +94,9 @@ class Dialect(ABC):
     cascades_fire_triggers: ClassVar[bool] = True
     """Whether rows that the database changes along a foreign key fire the triggers of their table."""
 
+    limits_text: ClassVar[bool] = True
+    """Whether a text column refuses what is longer than its type says."""
+
     capture_limits: ClassVar[tuple[str, ...]] = ()
     """What triggers can't do on this database, a sentence each."""
 
@@ -197,8 +200,8 @@ class Dialect(ABC):
         """Changes settings until the end of the transaction, and returns a row."""
         raise NotImplementedError
 
-    def storable(self, text: str, limit: int | None = None) -> str:
-        """A text as the log can hold it, where the database minds its characters or its length."""
+    def storable(self, text: str) -> str:
+        """A text as the log can hold it, where the database minds its characters."""
         return text
 
     @abstractmethod

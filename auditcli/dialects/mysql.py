@@ -84,9 +84,6 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
         # The client would end a trigger at its first semicolon.
         return f"DELIMITER $$\n{statement}$$\nDELIMITER ;" if ";" in statement else f"{statement};"
 
-    def storable(self, text: str, limit: int | None = None) -> str:
-        return text[:limit]
-
     def relation_kind_sql(self) -> str:
         return (
             "SELECT CASE table_type WHEN 'VIEW' THEN 'view' WHEN 'TEMPORARY' THEN 'temporary' ELSE 'table' END "

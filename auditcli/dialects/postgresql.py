@@ -71,7 +71,8 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
         return postgresql_checks.checks(log, postgresql_triggers.ROW_TRIGGER, postgresql_triggers.TRUNCATE_TRIGGER)
 
     def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
-        return [postgresql_triggers.send_context(context)]
+        sent = postgresql_triggers.send_context(context)
+        return [Fragment(sent.sql, tuple(map(self.storable, sent.values)))]
 
     def clear_context(self) -> list[Fragment]:
         # It ended with the transaction.
@@ -80,8 +81,8 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def adopted_transaction_sql(self) -> str | None:
         return f"SELECT NULLIF(current_setting('{postgresql_triggers.TRANSACTION_SETTING}', true), '')"
 
-    def storable(self, text: str, limit: int | None = None) -> str:
-        return text.replace("\0", _NUL)[:limit]
+    def storable(self, text: str) -> str:
+        return text.replace("\0", _NUL)
 
     def relation_kind_sql(self) -> str:
         return (

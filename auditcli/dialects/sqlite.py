@@ -49,6 +49,7 @@ class SQLite(Dialect):
     name: ClassVar[str] = "sqlite"
     log_ids_follow_commits: ClassVar[bool] = True
     locks_whole_database: ClassVar[bool] = True
+    limits_text: ClassVar[bool] = False
     savepoint_needs_begin: ClassVar[bool] = True
     most_marks: ClassVar[int] = 2000
     capture_limits: ClassVar[tuple[str, ...]] = (

@@ -34,6 +34,9 @@ LOG_VERSION = 1
 
 _TABLES_OF_TRIGGERS = ("replaced", "number")
 _BIG = BigInteger().with_variant(Integer, "sqlite")
+ACTOR_LENGTH = 255
+"""How many characters the log holds of who wrote."""
+
 _LONG_TEXT = Text().with_variant(Text(2**32 - 1), "mysql", "mariadb")
 _MYSQL = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin", "row_format": "DYNAMIC"}
 _OPTIONS: dict[str, Any] = {
@@ -157,7 +160,7 @@ def _changelog(name: str, metadata: MetaData) -> Table:
         _id(),
         Column("transaction_id", String(36)),
         Column("timestamp", UtcDateTime, nullable=False),
-        Column("actor", String(255)),
+        Column("actor", String(ACTOR_LENGTH)),
         Column("table_schema", String(255)),
         Column("table_name", String(255), nullable=False),
         Column("row_id", String(255)),
@@ -235,7 +238,7 @@ def _mark(name: str, metadata: MetaData) -> Table:
         Column("name", String(255), nullable=False, unique=True),
         Column("change_id", _BIG, nullable=False),
         Column("timestamp", UtcDateTime, nullable=False),
-        Column("actor", String(255)),
+        Column("actor", String(ACTOR_LENGTH)),
         Column("reason", _LONG_TEXT),
         **_OPTIONS,
     )
@@ -252,7 +255,7 @@ def _gap(name: str, metadata: MetaData) -> Table:
         Column("until_id", _BIG),
         Column("timestamp", UtcDateTime, nullable=False),
         Column("until_timestamp", UtcDateTime),
-        Column("actor", String(255)),
+        Column("actor", String(ACTOR_LENGTH)),
         Column("reason", _LONG_TEXT),
         **_OPTIONS,
     )

@@ -1,0 +1,264 @@
+"""What listeners record of the statements that only PostgreSQL has, and beside other writers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from sqlalchemy import (
+    Column,
+    Date,
+    Engine,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    delete,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import sessionmaker
+
+import auditcli
+from auditcli.errors import UnrecordableWrite
+from tests.db.postgres import Watched, scratch_engine
+
+METADATA = MetaData()
+ITEM = Table(
+    "item",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("code", Text),
+    Column("kind", Text),
+    Column("n", Integer, server_default=text("0")),
+    UniqueConstraint("code", name="item_code"),
+)
+PARTLY = Table(
+    "partly",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text),
+    Column("n", Integer),
+    Index("partly_kind", "kind", unique=True, postgresql_where=text("n > 5")),
+)
+PLAIN = Table("plain", METADATA, Column("a", Text), Column("n", Integer))
+PARTED = Table(
+    "parted",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("day", Date),
+    postgresql_partition_by="RANGE (id)",
+)
+LEAVES = (
+    "CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (100)",
+    "CREATE TABLE high PARTITION OF parted FOR VALUES FROM (100) TO (200)",
+)
+LOW = Table("low", MetaData(), Column("id", Integer, primary_key=True), Column("day", Date))
+
+
+class Shop(Watched):
+    """The tables, recorded by listeners alone."""
+
+    def __init__(self, engine: Engine) -> None:
+        METADATA.create_all(engine)
+        super().__init__(engine, *LEAVES, triggers=None)
+        self.factory = sessionmaker(engine)
+        auditcli.track(self.factory)
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    """When the test is over the log must be complete."""
+    with scratch_engine() as engine:
+        shop = Shop(engine)
+        yield shop
+        shop.check()
+
+
+@pytest.fixture
+def items(shop: Shop) -> Shop:
+    with shop.factory.begin() as session:
+        session.execute(
+            insert(ITEM),
+            [{"id": 1, "code": "a", "kind": "x", "n": 9}, {"id": 2, "code": "b", "kind": None, "n": 1}],
+        )
+    return shop
+
+
+UPSERTS: dict[str, dict[str, Any]] = {
+    "columns": {"index_elements": ["code"]},
+    "column objects": {"index_elements": [ITEM.c.code]},
+    "a constraint by name": {"constraint": "item_code"},
+    "the key": {"index_elements": ["id"]},
+    "the primary key by name": {"constraint": "item_pkey"},
+}
+
+
+@pytest.mark.parametrize("how", UPSERTS)
+def test_an_upsert_is_an_update_where_a_row_was_in_its_way(items: Shop, how: str) -> None:
+    rows = [{"id": 1, "code": "a", "kind": "x", "n": 7}, {"id": 5, "code": "e", "kind": "y", "n": 8}]
+
+    with items.factory.begin() as session:
+        put = insert(ITEM).values(rows)
+        session.execute(put.on_conflict_do_update(**UPSERTS[how], set_={"n": put.excluded.n + 1}))
+
+    assert items.events()[2:] == [("UPDATE", "item", "1"), ("INSERT", "item", "5")]
+    assert items.steps()[2][2]["n"] == 8
+
+
+@pytest.mark.parametrize(
+    "how", [{"index_elements": ["id"]}, {"index_elements": ["kind"], "index_where": text("n > 5")}]
+)
+def test_an_upsert_beside_an_index_on_part_of_the_rows_is_recorded_by_a_plain_key_or_refused(
+    shop: Shop, how: dict[str, Any]
+) -> None:
+    put = insert(PARTLY).values(id=1, kind="x", n=7).on_conflict_do_update(**how, set_={"n": 100})
+    by_plain_key = how == {"index_elements": ["id"]}
+
+    with shop.factory.begin() as session, nullcontext() if by_plain_key else pytest.raises(UnrecordableWrite):
+        session.execute(put)
+        session.execute(put)
+
+    assert [event[0] for event in shop.events()] == (["INSERT", "UPDATE"] if by_plain_key else [])
+
+
+def test_an_upsert_with_a_condition_leaves_rows_alone_that_do_not_meet_it(items: Shop) -> None:
+    with items.factory.begin() as session:
+        put = insert(ITEM).values([{"id": 1, "n": 70}, {"id": 2, "n": 71}])
+        session.execute(
+            put.on_conflict_do_update(index_elements=["id"], set_={"n": put.excluded.n}, where=ITEM.c.code == "b")
+        )
+
+    assert items.events()[2:] == [("UPDATE", "item", "2")]
+
+
+def test_an_upsert_that_does_nothing_is_no_change(items: Shop) -> None:
+    with items.factory.begin() as session:
+        session.execute(insert(ITEM).values([{"id": 1}, {"id": 7}]).on_conflict_do_nothing())
+        session.execute(insert(ITEM).values(id=8, code="a").on_conflict_do_nothing(constraint="item_code"))
+
+    assert items.events()[2:] == [("INSERT", "item", "7")]
+
+
+def test_the_application_gets_what_it_asked_to_have_returned(items: Shop) -> None:
+    with items.factory.begin() as session:
+        inserted = session.execute(
+            insert(ITEM)
+            .values([{"id": 11, "code": "r"}, {"id": 12, "code": "s"}])
+            .returning(ITEM.c.id, ITEM.c.code, (ITEM.c.n + 1).label("more"))
+        ).all()
+        put = insert(ITEM).values(id=1, code="zz").on_conflict_do_update(index_elements=["id"], set_={"code": "q"})
+        upserted = session.scalars(put.returning(ITEM.c.id, ITEM.c.code)).all()
+        changed = session.execute(update(ITEM).where(ITEM.c.id == 2).values(n=50).returning(ITEM.c.id, ITEM.c.n)).all()
+        gone = session.scalars(delete(ITEM).where(ITEM.c.id == 2).returning(ITEM.c.code)).all()
+
+    assert [tuple(row) for row in inserted] == [(11, "r", 1), (12, "s", 1)]
+    assert upserted == [1]
+    assert [tuple(row) for row in changed] == [(2, 50)]
+    assert gone == ["b"]
+    assert [event[0] for event in items.events()[2:]] == ["INSERT", "INSERT", "UPDATE", "UPDATE", "DELETE"]
+
+
+def test_two_writers_of_one_row_leave_an_unbroken_chain(items: Shop) -> None:
+    started = threading.Barrier(2)
+
+    def count() -> None:
+        started.wait()
+        for _ in range(25):
+            with items.factory.begin() as session:
+                session.execute(update(ITEM).where(ITEM.c.id == 1).values(n=ITEM.c.n + 1))
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(count), pool.submit(count)]:
+            done.result()
+
+    steps = items.steps()[2:]
+    assert [(before["n"], after["n"]) for _, before, after in steps] == [(9 + n, 10 + n) for n in range(50)]
+
+
+def test_a_writer_of_a_row_that_another_one_changed_meanwhile_records_what_was_there(items: Shop) -> None:
+    with ThreadPoolExecutor() as pool, items.factory.begin() as first:
+        first.execute(update(ITEM).where(ITEM.c.id == 1).values(code="first"))
+
+        def second() -> None:
+            with items.factory.begin() as session:
+                session.execute(update(ITEM).where(ITEM.c.code.in_(["a", "first"])).values(n=100))
+
+        waiting = pool.submit(second)
+        first.commit()
+        waiting.result()
+
+    assert items.steps()[-1][1]["code"] == "first"
+
+
+def test_repeatable_read_records_what_it_changes_and_fails_as_it_would_without_us(items: Shop) -> None:
+    factory = sessionmaker(items.engine.execution_options(isolation_level="REPEATABLE READ"))
+    auditcli.track(factory)
+
+    with factory() as session:
+        session.execute(select(ITEM)).all()
+        with items.factory.begin() as other:
+            other.execute(update(ITEM).where(ITEM.c.id == 1).values(n=10))
+        session.execute(update(ITEM).where(ITEM.c.id == 2).values(n=20))
+        with pytest.raises(DBAPIError, match="could not serialize"):
+            session.execute(update(ITEM).where(ITEM.c.id == 1).values(n=11))
+        session.rollback()
+        session.execute(update(ITEM).where(ITEM.c.id == 2).values(n=21))
+        session.commit()
+
+    assert [
+        (row, after["n"]) for (_, _, row), (_, _, after) in zip(items.events()[2:], items.steps()[2:], strict=True)
+    ] == [
+        ("1", 10),
+        ("2", 21),
+    ]
+
+
+def test_rows_of_a_table_without_a_key_are_recorded_and_an_update_that_moves_them_is_refused(shop: Shop) -> None:
+    with shop.factory.begin() as session:
+        session.execute(insert(PLAIN), [{"a": "x", "n": 1}, {"a": "x", "n": 1}, {"a": "y", "n": 2}])
+        session.execute(delete(PLAIN).where(PLAIN.c.a == "y"))
+        with pytest.raises(UnrecordableWrite, match="plain has no key"):
+            session.execute(update(PLAIN).where(PLAIN.c.a == "x").values(n=PLAIN.c.n + 1))
+
+    assert [event[0] for event in shop.events()] == ["INSERT"] * 3 + ["DELETE"]
+
+
+def test_a_row_that_moves_to_another_partition_is_recorded_under_the_root(shop: Shop) -> None:
+    with shop.factory.begin() as session:
+        session.execute(insert(PARTED), [{"id": 1}, {"id": 2}])
+        session.execute(update(PARTED).where(PARTED.c.id == 1).values(id=150))
+        session.execute(delete(PARTED).where(PARTED.c.id == 2))
+
+    assert [change.old_row_id for change in shop.changes()] == [None, None, "1", None]
+    assert {str(change.table) for change in shop.changes()} == {"parted"}
+
+
+def test_a_write_to_a_partition_is_never_silently_missed(shop: Shop) -> None:
+    with shop.factory() as session:
+        with pytest.raises(UnrecordableWrite, match="low"):
+            session.execute(insert(LOW).values(id=3))
+        session.rollback()
+
+    assert shop.query("SELECT * FROM parted") == []
+
+
+def test_text_that_names_a_tracked_table_is_refused(items: Shop) -> None:
+    for statement in (
+        "WITH gone AS (DELETE FROM item RETURNING *) SELECT * FROM gone",
+        'TRUNCATE public."item"',
+        "COPY item FROM STDIN",
+        "MERGE INTO item USING plain ON true WHEN MATCHED THEN DELETE",
+        "/* x */ UPDATE ONLY item SET n = 1",
+    ):
+        with items.factory() as session, pytest.raises(UnrecordableWrite):
+            session.execute(text(statement))
