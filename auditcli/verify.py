@@ -1,14 +1,14 @@
 """Proving that nothing was missed: the log, folded to its end, against all rows that are there.
 
 Each table's records are folded in id order into a database of its own, so that memory stays flat; it may be kept in a
-file, from which the next run goes on. On the way every
-`before` has to be what the record before it left, so that a change missed in the middle shows too; then every live row
-is compared with the state that the fold ended in.
+file, from which the next run goes on. On the way every `before` has to be what the record before it left, so that a
+change missed in the middle shows too; then every live row is compared with the state that the fold ended in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -152,6 +152,7 @@ class _TableRun:
         self._excluded = frozenset(tracking.exclude_columns.get(str(table), ()))
         self._tally = tally
         self._gaps = reader.gaps(tables=[table])
+        self._types = _Types(reader.epochs(table), shape)
         remembered = reader.table_shape(table)
         self._key = (shape or remembered).primary_key if shape or remembered else ()  # type: ignore[union-attr]
 
@@ -179,7 +180,7 @@ class _TableRun:
             if known is None and change.before is None:
                 known = states.take_gone(self._word(change.image))
             elif known is not None and change.before is not None and known.image is not None:
-                column = self._first_difference(known.image, change.before)
+                column = self._first_difference(known, change)
                 if column is not None:
                     found = Break(known, column, change.before.get(column), change.id)
                     states.put_break(found)
@@ -189,13 +190,17 @@ class _TableRun:
     def _broken(self, found: Break) -> Difference:
         return self._difference(Kind.BROKEN, found.state, found.column, found.found, until=found.until_id)
 
-    def _first_difference(self, left: Image, right: Image) -> str | None:
-        """The first column that both know and that differs."""
+    def _first_difference(self, known: State, change: Change) -> str | None:
+        """The first column that both know and that differs; one that got another type in between is another one."""
+        left, right = known.image or {}, change.before or {}
         return next(
             (
                 column
                 for column, value in left.items()
-                if column in right and column not in self._masked and not codec.same(value, right[column])
+                if column in right
+                and column not in self._masked
+                and not codec.same(value, right[column])
+                and not self._types.differ(column, known.change_id, change.id)
             ),
             None,
         )
@@ -230,7 +235,10 @@ class _TableRun:
         self._tally.unknown_columns |= live.keys() - logged.keys()
         for column, value in logged.items():
             if column in live and column not in self._masked and not codec.same(value, live[column]):
-                yield self._difference(Kind.CHANGED, state, column, live[column])
+                if self._types.differ(column, state.change_id, None):
+                    self._tally.unknown_columns.add(column)
+                else:
+                    yield self._difference(Kind.CHANGED, state, column, live[column])
 
     def _word(self, image: Image) -> str:
         """What finds a row's state again: its key, or all of its values where it has none."""
@@ -262,6 +270,26 @@ class _TableRun:
             actor=state.actor,
             is_known_gap=any(_explains(gap, state.change_id, until) for gap in self._gaps),
         )
+
+
+class _Types:
+    """The types of a table's columns, at each time and now."""
+
+    def __init__(self, epochs: Sequence[tuple[int, TableShape]], now: TableShape | None) -> None:
+        self._begins = [after_id for after_id, _ in epochs]
+        self._shapes = [shape for _, shape in epochs]
+        self._now = now
+
+    def differ(self, column: str, change_id: int, other_id: int | None) -> bool:
+        """Whether a column had another type at one change than at another one, or than now."""
+        then, later = self._shape_at(change_id), self._now if other_id is None else self._shape_at(other_id)
+        if then is None or later is None or then is later:
+            return False
+        return then.known_column(column).type != later.known_column(column).type
+
+    def _shape_at(self, change_id: int) -> TableShape | None:
+        epoch = bisect_left(self._begins, change_id) - 1
+        return self._shapes[max(epoch, 0)] if self._shapes else None
 
 
 def _state(change: Change) -> State:

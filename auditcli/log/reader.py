@@ -202,11 +202,11 @@ class LogReader:
         """A function that reads images of the table."""
         known = self._images_of.get(table)
         if known is None:
-            epochs = self._epochs(table) if self.dialect.images_need_types else ()
+            epochs = self.epochs(table) if self.dialect.images_need_types else ()
             known = self._images_of[table] = images_reader(self.dialect, epochs)
         return known
 
-    def _epochs(self, table: TableName) -> list[tuple[int, TableShape]]:
+    def epochs(self, table: TableName) -> list[tuple[int, TableShape]]:
         """The shapes that the table had, in order, each with the log id after which it was noticed."""
         shapes = self.tables.table_shape.c
         statement = (
