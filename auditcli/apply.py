@@ -207,9 +207,9 @@ class _Applying:
         except (Refused, PlanConflict) as refused:
             if not self._scene.dialect.in_transaction(self._connection.connection.driver_connection):
                 raise
-            self._execute(f"ROLLBACK TO {_SAVEPOINT}")
+            self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             return self._write_singly(refused)
-        self._execute(f"RELEASE {_SAVEPOINT}")
+        self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
         return writing
 
     def _write_singly(self, refused: Refused | PlanConflict) -> Writing:

@@ -9,7 +9,6 @@ from datetime import datetime
 from sqlalchemy import select
 
 from auditcli.errors import UsageError
-from auditcli.feed import watermark
 from auditcli.filters.celltest import same_column
 from auditcli.filters.rowword import did_you_mean, parse_row_word
 from auditcli.log.positions import resolve, within
@@ -42,14 +41,14 @@ class Chosen:
 def choose(
     reader: LogReader, words: Sequence[str], *, now: datetime, options: SelectionOptions | None = None
 ) -> Chosen:
-    """The selection that words and options make; without an end it reaches to what is certainly committed.
+    """The selection that words and options make; without an end it reaches to the last change that is there.
 
     Raises NotFound for an id, transaction, table or mark that is not there, and UsageError for a column that no tracked
     table ever had.
     """
     selection = parse_selection(words, tables=tables_and_keys(reader), now=now, options=options)
     _check_columns(reader, selection)
-    complete = watermark(reader.connection, reader.tables, reader.dialect)
+    complete = reader.last_id()
     window = within(reader, selection.since, selection.until, watermark=complete)
     inside = _with_full_ids(reader, replace(selection, since=None, until=None))
     return Chosen(inside, window, format_selection(selection), selection.since, selection.until)
@@ -57,7 +56,7 @@ def choose(
 
 def boundary(reader: LogReader, position: Position | None) -> int:
     """The log id that a position stands after; without one, all that is certainly committed by now."""
-    complete = watermark(reader.connection, reader.tables, reader.dialect)
+    complete = reader.last_id()
     return complete if position is None else resolve(position, reader, watermark=complete)
 
 

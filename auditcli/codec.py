@@ -5,6 +5,7 @@ A JSON null, boolean, number or string stands for itself. What JSON can't hold i
     {"$hex": "00ff"}          bytes
     {"$text": "c328"}         text that is not valid UTF-8, as its bytes
     {"$float": "NaN"}         NaN, Infinity and -Infinity
+    {"$float": "1.5*2^-900"}  a double that a database can't print exactly otherwise; read as a plain number
     {"$decimal": "1.10"}      an exact number with its scale
     {"$masked": true}         a value that is kept out of the log, though its changes are not
     {"$same": true}           in `after` only: the value that `before` has (long values that an UPDATE left alone)
@@ -14,7 +15,6 @@ A database's own types are added as further tags with `register_tag`; `VECTORS` 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -40,8 +40,8 @@ LONG_KEY = "long:"
 
 LONG_KEY_START = 250
 
-_SHORTENED = (LONG_KEY, "sha256:")
-"""Other writers may shorten keys to a digest; what tells such rows apart is in the images either way."""
+SCALE = "*2^"
+"""Between a number and the power of two that it has to be multiplied by."""
 
 _INVALID = re.compile("[\udc80-\udcff]")
 
@@ -117,7 +117,7 @@ def decode(value: JsonValue) -> Any:
         return value
     ((name, content),) = value.items()
     if name == "$float":
-        return float(str(content))
+        return _double(str(content))
     tag = _TAGS_BY_NAME.get(name)
     if tag is None:
         raise ValueError(f"unknown value tag {name!r}")
@@ -169,6 +169,7 @@ def load_images(before: str | None, after: str | None) -> tuple[Image | None, Im
     old = json.loads(before) if before is not None else None
     new = json.loads(after) if after is not None else None
     old, new = without_repeats(old, new, after)
+    old, new = _with_plain_numbers(before, old), _with_plain_numbers(after, new, before)
     return _with_valid_text(before, old), _with_valid_text(after, new, before)
 
 
@@ -192,6 +193,23 @@ def _with_valid_text(text: str | None, image: Image | None, *more: str | None) -
         column: _tagged(value) if isinstance(value, str) and _INVALID.search(value) else value
         for column, value in image.items()
     }
+
+
+def _with_plain_numbers(text: str | None, image: Image | None, *more: str | None) -> Image | None:
+    """The image with each scaled number as the double that it is."""
+    if image is None or not any(each and SCALE in each for each in (text, *more)):
+        return image
+    return {column: _unscaled(value) for column, value in image.items()}
+
+
+def _unscaled(value: JsonValue) -> JsonValue:
+    is_scaled = isinstance(value, dict) and SCALE in str(value.get("$float"))
+    return decode(value) if is_scaled else value
+
+
+def _double(content: str) -> float:
+    number, _, power = content.partition(SCALE)
+    return math.ldexp(float(number), int(power or 0))
 
 
 def _tagged(text: str) -> JsonValue:
@@ -220,17 +238,9 @@ def look_up_key(row_id: str) -> str:
     return LONG_KEY + row_id.partition("\0")[0][:LONG_KEY_START]
 
 
-def look_up_keys(row_id: str) -> tuple[str, ...]:
-    """All that records of a row may hold of its key; writers may count its characters instead of its bytes."""
-    if _is_short(row_id):
-        return (row_id,)
-    digest = "sha256:" + hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()
-    return look_up_key(row_id), digest, *((row_id,) if len(row_id) <= ROW_ID_LIMIT else ())
-
-
 def is_shortened(look_up_key: str | None) -> bool:
     """Whether a record may hold only a part of its row's key."""
-    return look_up_key is not None and look_up_key.startswith(_SHORTENED)
+    return look_up_key is not None and look_up_key.startswith(LONG_KEY)
 
 
 def _is_short(row_id: str) -> bool:

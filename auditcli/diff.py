@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, select, type_coerce
@@ -261,10 +260,7 @@ class _Stories:
         """The rows at some keys, as the log holds these, and those that moves link with them."""
         if not keys:
             return
-        # Rows share what the log holds of a long key, and writers may have shortened it in more than one way.
-        long_keys = [key for key in keys if codec.is_shortened(key)]
-        links = [*_moves(self._reader, self._conditions), *pairwise(long_keys)]
-        for batch in _batches(keys, links):
+        for batch in _batches(keys, _moves(self._reader, self._conditions)):
             yield from self._net_changes(records_held_at(self._reader, self._table, sorted(batch), window=self._window))
 
     def _net_changes(self, records: Iterable[Change]) -> Iterator[NetChange]:

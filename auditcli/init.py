@@ -18,6 +18,7 @@ from auditcli.log.settings import (
     Tracking,
     check_columns,
     check_keys,
+    gone_columns,
     propose_bookkeeping,
     read_tracking,
     write_tracking,
@@ -46,13 +47,14 @@ class Wishes:
 class Preparation:
     """What was done, or would be done: `from_version` is None for a new log, `proposed` bookkeeping nobody named.
 
-    `capture` is what there was to do about triggers.
+    `capture` is what there was to do about triggers; `gone` are columns that are left out or masked and not there.
     """
 
     from_version: int | None
     tracking: Tracking
     tracked: tuple[TableName, ...]
     proposed: Columns = field(default_factory=dict)
+    gone: Columns = field(default_factory=dict)
     statements: tuple[str, ...] = ()
     capture: CaptureWork = NOTHING_TO_DO
 
@@ -85,6 +87,7 @@ def plan_preparation(connection: Connection, tables: LogTables, dialect: Dialect
         tracking=tracking,
         tracked=tuple(shape.table for shape in _tracked(tracking, shapes)),
         proposed=proposed,
+        gone=gone_columns(tracking, shapes),
         statements=tuple(log_ddl(connection, tables)) if found is None else (),
         capture=plan_capture(connection, tables, dialect, tracking, is_new=found is None),
     )
@@ -124,9 +127,9 @@ def _lock(connection: Connection, dialect: Dialect, begin_write: str) -> None:
 
 
 def columns_by_table(words: Sequence[str], option: str) -> Columns:
-    """`TABLE.COLUMN` words as a mapping; raises UsageError for a word without a dot."""
+    """`TABLE.COLUMN` words as a mapping, empty ones left out; raises UsageError for a word without a dot."""
     found: dict[str, tuple[str, ...]] = {}
-    for word in words:
+    for word in filter(None, words):
         table, dot, column = word.rpartition(".")
         if not (dot and table and column):
             raise UsageError(f"{option} {word!r} is not TABLE.COLUMN", hint=f"for example {option} customer.email")

@@ -60,7 +60,7 @@ def _tables(reader: LogReader) -> tuple[TableStatus, ...]:
     tracking = read_tracking(reader.connection, reader.tables)
     present = frozenset(read_shapes(reader.connection, reader.dialect).tables)
     stale = plan_capture(reader.connection, reader.tables, reader.dialect, tracking).refreshed
-    triggers = _triggered(reader)
+    triggers = triggered_tables(reader)
     found = []
     for table in sorted({*reader.tracked_tables(), *counted}, key=str):
         changes, last_id = counted.get(table) or (0, None)
@@ -73,9 +73,11 @@ def _tables(reader: LogReader) -> tuple[TableStatus, ...]:
     return tuple(found)
 
 
-def _triggered(reader: LogReader) -> set[TableName]:
+def triggered_tables(reader: LogReader) -> set[TableName]:
+    """The tables whose changes triggers record."""
     meta = reader.tables.meta
-    rows = run(reader.connection, reader.dialect.scene_sql(TableName(meta.name, meta.schema)))
+    name = TableName(meta.name, meta.schema)
+    rows = run(reader.connection, reader.dialect.triggered_sql(name) or reader.dialect.scene_sql(name))
     return {TableName(text, schema) for kind, schema, text in rows if kind == "triggered"}
 
 

@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from sqlalchemy import or_
 
 from auditcli import codec
 from auditcli.driver import run
@@ -21,9 +26,11 @@ from auditcli.log.settings import Tracking, read_tracking
 from auditcli.model import Change, Image, JsonValue, RowKey, TableName
 from auditcli.rows import RowReader, image_word
 from auditcli.shape import DatabaseShape, TableShape
-from auditcli.verifying.states import State, States
+from auditcli.verifying.checkpoint import Checkpoint, Stretch, checkpoint_file
+from auditcli.verifying.states import Scratch, State, States
 
 _PAGE = 1000
+_RANGES_A_QUERY = 200
 
 
 class Kind(StrEnum):
@@ -69,17 +76,23 @@ class Tally:
 
 
 class Verification:
-    """One run over one consistent snapshot; `tallies` is complete when `differences` is exhausted."""
+    """One run over one consistent snapshot; `tallies` is complete when `differences` is exhausted.
+
+    With a `checkpoint` the fold goes on from what that file holds, and is kept in it for the next time if nothing
+    differs. Raises UsageError for a file that does not fit.
+    """
 
     def __init__(
         self,
         reader: LogReader,
         wanted: frozenset[TableName] | None = None,
+        checkpoint: Path | None = None,
         on_progress: Callable[[TableName, Tally], None] | None = None,
     ) -> None:
         self.tallies: dict[TableName, Tally] = {}
         self._reader = reader
         self._wanted = wanted
+        self._checkpoint = checkpoint
         self._on_progress = on_progress or (lambda _table, _tally: None)
 
     def differences(self) -> Iterator[Difference]:
@@ -89,13 +102,35 @@ class Verification:
             run(reader.connection, reader.dialect.begin_snapshot_sql)
         shapes = read_shapes(reader.connection, reader.dialect)
         tracking = read_tracking(reader.connection, reader.tables)
+        if self._checkpoint is None:
+            with Scratch() as scratch:
+                yield from self._compared(shapes, tracking, scratch)
+            return
+        with checkpoint_file(self._checkpoint, reader) as (scratch, checkpoint):
+            last_id = reader.last_id()
+            yield from self._compared(shapes, tracking, scratch, checkpoint)
+            # A fold on which something was missing is done again, so that it is named again.
+            if not any(tally.differences for tally in self.tallies.values()):
+                checkpoint.complete(list(self.tallies), last_id)
+
+    def _compared(
+        self, shapes: DatabaseShape, tracking: Tracking, scratch: Scratch, checkpoint: Checkpoint | None = None
+    ) -> Iterator[Difference]:
         for table in self._tables(shapes, tracking):
             tally = self.tallies[table] = Tally()
             self._on_progress(table, tally)
-            for found in _TableRun(reader, table, shapes.tables.get(table), tracking, tally).differences():
+            on_progress = partial(self._on_progress, table, tally)
+            run = _TableRun(self._reader, table, shapes.tables.get(table), tracking, tally, on_progress)
+            states = scratch.of(table)
+            for found in chain(
+                run.fold(states, Stretch() if checkpoint is None else checkpoint.stretch(table)),
+                run.compare(states, scratch),
+            ):
                 tally.in_gaps += found.is_known_gap
                 tally.differences += not found.is_known_gap
                 yield found
+            if checkpoint is None:
+                states.forget()
 
     def _tables(self, shapes: DatabaseShape, tracking: Tracking) -> list[TableName]:
         own = self._reader.tables.table_names
@@ -106,7 +141,13 @@ class Verification:
 
 class _TableRun:
     def __init__(
-        self, reader: LogReader, table: TableName, shape: TableShape | None, tracking: Tracking, tally: Tally
+        self,
+        reader: LogReader,
+        table: TableName,
+        shape: TableShape | None,
+        tracking: Tracking,
+        tally: Tally,
+        on_progress: Callable[[], None],
     ) -> None:
         self._reader = reader
         self._table = table
@@ -114,22 +155,19 @@ class _TableRun:
         self._masked = frozenset(tracking.mask_columns.get(str(table), ()))
         self._excluded = frozenset(tracking.exclude_columns.get(str(table), ()))
         self._tally = tally
+        self._on_progress = on_progress
         self._gaps = reader.gaps(tables=[table])
         remembered = reader.table_shape(table)
         self._key = (shape or remembered).primary_key if shape or remembered else ()  # type: ignore[union-attr]
 
-    def differences(self) -> Iterator[Difference]:
-        with States() as states:
-            yield from self._fold(states)
-            yield from self._compare(states)
-            for state in states.left():
-                yield self._difference(Kind.EXTRA, state)
-
     # The fold, and whether each record starts where the one before it ended.
 
-    def _fold(self, states: States) -> Iterator[Difference]:
-        for change in self._reader.records(Criteria(self._reader.in_table(self._table))):
+    def fold(self, states: States, stretch: Stretch) -> Iterator[Difference]:
+        """Take the states on over the table's records."""
+        for change in self._records(stretch):
             self._tally.records += 1
+            if self._tally.records % _PAGE == 0:
+                self._on_progress()
             known = None if change.before is None else states.take(self._word(change.before), change.before)
             if known is None and change.before is None:
                 known = states.take_gone(self._word(change.image))
@@ -138,6 +176,15 @@ class _TableRun:
                 if column is not None:
                     yield self._difference(Kind.BROKEN, known, column, change.before.get(column), until=change.id)
             states.put(self._word(change.image), _state(change))
+
+    def _records(self, stretch: Stretch) -> Iterator[Change]:
+        """The records of a stretch: first those that appeared late, which no later one of their row was folded over."""
+        log_id, of_table = self._reader.tables.changelog.c.id, self._reader.in_table(self._table)
+        for start in range(0, len(stretch.missing), _RANGES_A_QUERY):
+            some = stretch.missing[start : start + _RANGES_A_QUERY]
+            late = or_(*(log_id.between(first, last) for first, last in some))
+            yield from self._reader.records(Criteria((*of_table, late)))
+        yield from self._reader.records(Criteria((*of_table, log_id > stretch.after_id)))
 
     def _first_difference(self, left: Image, right: Image) -> str | None:
         """The first column that both know and that differs."""
@@ -152,13 +199,21 @@ class _TableRun:
 
     # The rows that are there.
 
-    def _compare(self, states: States) -> Iterator[Difference]:
+    def compare(self, states: States, scratch: Scratch) -> Iterator[Difference]:
+        """Compare all live rows with the states, which stay as they are."""
+        with scratch.untouched():
+            yield from self._compare_rows(states)
+            for state in states.left():
+                yield self._difference(Kind.EXTRA, state)
+
+    def _compare_rows(self, states: States) -> Iterator[Difference]:
         if self._shape is None:
             return
         rows = RowReader(self._reader.connection, self._reader.dialect)
         place: tuple[object, ...] | None = None
         while page := rows.page(self._shape, place, _PAGE):
             place = page[-1].locator
+            self._on_progress()
             for row in page:
                 self._tally.rows += 1
                 image = {column: value for column, value in row.image.items() if column not in self._excluded}

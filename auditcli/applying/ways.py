@@ -86,8 +86,8 @@ class NetWriting(Writing):
             self._check_still_open(error)
             done = False
         if not done:
-            self._execute(f"ROLLBACK TO {_SAVEPOINT}")
-        self._execute(f"RELEASE {_SAVEPOINT}")
+            self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
         return done
 
     def _write_singly(

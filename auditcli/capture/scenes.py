@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -42,6 +43,7 @@ class Scenes:
         self._wanted = wanted
         self._create = create
         self._known: WeakKeyDictionary[Engine, tuple[_Facts, Scene]] = WeakKeyDictionary()
+        self._triggered: WeakKeyDictionary[Engine, tuple[_Facts, float]] = WeakKeyDictionary()
         self._prepared: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
 
     def dialect(self, connection: Connection) -> Dialect:
@@ -122,7 +124,12 @@ class Scenes:
             return
         if not self._create:
             check_log(connection, self._tables)
-        self._create_log(connection)
+        try:
+            self._create_log(connection)
+        except DBAPIError as error:
+            raise LogError(
+                f"the log {self._tables.changelog_name} can't be created here: {error.orig}", hint="run `audit init`"
+            ) from error
         connection.info[_UNCOMMITTED] = True
 
     def _create_log(self, connection: Connection) -> None:
@@ -141,13 +148,25 @@ class Scenes:
         return self.dialect(connection).in_transaction(connection.connection.driver_connection)
 
     def _facts(self, connection: Connection) -> _Facts:
-        sql = self.dialect(connection).scene_sql(TableName(self._tables.meta.name, self._tables.schema))
-        rows = run(connection, sql).fetchall()
-        return _Facts(
+        dialect, meta = self.dialect(connection), TableName(self._tables.meta.name, self._tables.schema)
+        rows = run(connection, dialect.scene_sql(meta)).fetchall()
+        facts = _Facts(
             next(text for kind, _, text in rows if kind == "shapes"),
             next((text for kind, name, text in rows if (kind, name) == ("setting", "tracking")), None),
-            frozenset(TableName(text, schema) for kind, schema, text in rows if kind == "triggered"),
+            _triggered(rows),
         )
+        asking = dialect.triggered_sql(meta)
+        return facts if asking is None else self._with_triggered(connection, facts, asking)
+
+    def _with_triggered(self, connection: Connection, facts: _Facts, asking: str) -> _Facts:
+        """The facts with the tables that have triggers, which are asked for as seldom as that is safe."""
+        known, looked_at = self._triggered.get(connection.engine, (None, 0.0))
+        now = monotonic()
+        is_old = now - looked_at >= self.dialect(connection).triggered_age
+        if known is None or is_old or replace(known, triggered=facts.triggered) != facts:
+            known = replace(facts, triggered=_triggered(run(connection, asking).fetchall()))
+            self._triggered[connection.engine] = known, now
+        return known
 
     def _new_scene(self, connection: Connection, facts: _Facts) -> Scene:
         info = check_log(connection, self._tables)
@@ -181,3 +200,7 @@ class Scenes:
                     hint=f"change the log's word with `audit init`, or leave {name} out of track()",
                 )
         return stored
+
+
+def _triggered(rows: Iterable[Sequence[Any]]) -> frozenset[TableName]:
+    return frozenset(TableName(text, schema) for kind, schema, text in rows if kind == "triggered")

@@ -1,7 +1,8 @@
 """Installing capture triggers: what is missing or stale is made anew, what is not wanted goes, the rest is left alone.
 
-The log keeps a hash of the text of each object that was installed, so that one which a later version would write
-otherwise, or whose table has other columns by now, is found without asking the database for its text.
+The log keeps two hashes of each object that was installed: of the text that was sent, so that one which a later version
+would write otherwise, or whose table has other columns by now, is found; and of the text that the database then had, so
+that one which somebody else defined anew is found.
 """
 
 from __future__ import annotations
@@ -26,16 +27,23 @@ from auditcli.model import TableName
 from auditcli.shape import CHANGES_CHILD, DatabaseShape
 
 _META_NAME = "capture"
+NO_TEXTS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An object that is there."""
+    """An object that is there; `text` is the database's own of its definition."""
 
     kind: str
     name: str
     table: TableName | None
     is_enabled: bool
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """What tells whether somebody defined it anew."""
+        return _digest(self.text)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,9 @@ def plan_capture(
     named = {_word(each.kind, each.name, each.table): each for each in wanted}
     hashes = {word: _hash(each) for word, each in named.items()}
     good = {
-        word for word, hash_ in hashes.items() if known.get(word) == hash_ and word in there and there[word].is_enabled
+        word
+        for word, hash_ in hashes.items()
+        if word in there and there[word].is_enabled and known.get(word) in (hash_, f"{hash_} {there[word].digest}")
     }
     return CaptureWork(
         log=log_names(tables),
@@ -113,7 +123,8 @@ def carry_out(connection: Connection, tables: LogTables, dialect: Dialect, work:
         done.add(_word(each.kind, each.name, each.table))
         if not dialect.transactional_ddl:
             _store_hashes(connection, tables, work, done)
-    _store_hashes(connection, tables, work, done)
+    texts = {word: each.digest for word, each in _installed(connection, tables, dialect).items()}
+    _store_hashes(connection, tables, work, done, texts)
 
 
 @contextmanager
@@ -204,8 +215,8 @@ def _parents(names: Collection[TableName], shapes: DatabaseShape) -> set[TableNa
 def _installed(connection: Connection, tables: LogTables, dialect: Dialect) -> dict[str, Installed]:
     rows = run(connection, dialect.installed_capture_sql(log_names(tables))).fetchall()
     found = [
-        Installed(kind, name, None if table is None else TableName(table, schema), bool(is_enabled))
-        for kind, schema, table, name, is_enabled in rows
+        Installed(kind, name, None if table is None else TableName(table, schema), bool(is_enabled), str(text))
+        for kind, schema, table, name, is_enabled, text in rows
     ]
     return {_word(each.kind, each.name, each.table): each for each in found}
 
@@ -217,8 +228,19 @@ def _stored_hashes(connection: Connection, tables: LogTables) -> Mapping[str, st
     return found
 
 
-def _store_hashes(connection: Connection, tables: LogTables, work: CaptureWork, done: Collection[str]) -> None:
-    kept = {word: hash_ for word, hash_ in work.hashes.items() if word in done}
+def _store_hashes(
+    connection: Connection,
+    tables: LogTables,
+    work: CaptureWork,
+    done: Collection[str],
+    texts: Mapping[str, str] = NO_TEXTS,
+) -> None:
+    """Remember what was to be defined and, once it is there, what the database made of it."""
+    kept = {
+        word: f"{hash_} {texts[word]}" if word in texts else hash_
+        for word, hash_ in work.hashes.items()
+        if word in done
+    }
     connection.execute(delete(tables.meta).where(tables.meta.c.name == _META_NAME))
     connection.execute(insert(tables.meta).values(name=_META_NAME, value=json.dumps(kept, sort_keys=True)))
 
@@ -228,4 +250,8 @@ def _word(kind: str, name: str, table: TableName | None) -> str:
 
 
 def _hash(each: CaptureObject) -> str:
-    return hashlib.sha256("\n".join(each.create).encode("utf-8", "surrogatepass")).hexdigest()
+    return _digest("\n".join(each.create))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from auditcli.dialects import dialect_named
 from auditcli.errors import AuditError, CannotConnect, LockTimeout, ReadOnly
@@ -20,6 +20,12 @@ class _Meaning:
     kind: type[AuditError]
     message: str
     hint: str | None
+
+
+_REFUSED = _Meaning((), AuditError, "the database refused: {}", _DEBUG_HINT)
+_UNREACHABLE = _Meaning(
+    (), CannotConnect, "can't connect: {}", "check the URL, whether the server runs, and the user's rights"
+)
 
 
 def explained(error: Exception) -> AuditError:
@@ -46,7 +52,11 @@ def _of_system(error: OSError) -> AuditError:
 def _of_database(error: DBAPIError) -> AuditError:
     text = _line(error.orig or error)
     known = (each for each in _meanings() if any(word in text.lower() for word in each.words))
-    meaning = next(known, _Meaning((), AuditError, "the database refused: {}", _DEBUG_HINT))
+    # Without a statement it was the connection that failed.
+    is_connecting = isinstance(error, OperationalError) and error.statement is None
+    meaning = next(known, _REFUSED)
+    if is_connecting and meaning.kind is AuditError:
+        meaning = _UNREACHABLE
     return meaning.kind(meaning.message.format(text), hint=meaning.hint)
 
 
@@ -57,10 +67,22 @@ def _meanings() -> tuple[_Meaning, ...]:
         _Meaning(("no such table",), AuditError, "the database lacks a table ({})", lacking),
         _Meaning(("locked", "busy"), LockTimeout, "the database is locked ({})", lock_hint),
         _Meaning(
+            ("lock timeout", "lock wait timeout"),
+            LockTimeout,
+            "somebody else holds a lock ({})",
+            "try again, or wait longer with --lock-timeout SECONDS",
+        ),
+        _Meaning(
+            ("permission denied", "command denied", "must be owner", "access denied"),
+            AuditError,
+            "the database user lacks a right ({})",
+            "have it granted, or connect as a user who has it",
+        ),
+        _Meaning(
             ("readonly", "read-only"),
             ReadOnly,
             "the database can't be written ({})",
-            "make the file and its folder writable",
+            "make the file and its folder writable, or connect to the server that takes writes",
         ),
         _Meaning(
             ("not a database", "malformed"),

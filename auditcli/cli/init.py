@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from auditcli.errors import UsageError
 if TYPE_CHECKING:
     from auditcli.connect import Database
     from auditcli.init import Preparation, Wishes
+    from auditcli.model import TableName
 
 _Many = list[str] | None
 
@@ -24,8 +26,10 @@ class TrackingOptions:
     """What belongs into the log."""
 
     tables: Annotated[_Many, typer.Option(metavar="PATTERN", help="Track only these tables; * stands for any.")] = None
-    exclude: Annotated[_Many, typer.Option(metavar="PATTERN", help="Don't track these tables.")] = None
-    exclude_column: Annotated[_Many, typer.Option(metavar="T.C", help="Keep this column out of the log.")] = None
+    exclude: Annotated[_Many, typer.Option(metavar="PATTERN", help="Don't track these tables; '' for none.")] = None
+    exclude_column: Annotated[
+        _Many, typer.Option(metavar="T.C", help="Keep this column out of the log; '' for none.")
+    ] = None
     mask: Annotated[_Many, typer.Option(metavar="T.C", help="Record that this column changed, not its value.")] = None
     bookkeeping: Annotated[_Many, typer.Option(metavar="T.C", help="A column that moves by itself.")] = None
 
@@ -35,7 +39,7 @@ class TrackingOptions:
 
         return Wishes(
             tables=tuple(self.tables) if self.tables else None,
-            exclude_tables=tuple(self.exclude) if self.exclude else None,
+            exclude_tables=tuple(filter(None, self.exclude)) if self.exclude else None,
             exclude_columns=columns_by_table(self.exclude_column, "--exclude-column") if self.exclude_column else None,
             mask_columns=columns_by_table(self.mask, "--mask") if self.mask else None,
             bookkeeping=columns_by_table(self.bookkeeping, "--bookkeeping") if self.bookkeeping else None,
@@ -70,7 +74,7 @@ def init(
         planned = _prepared(database, wishes, remove=remove, dry_run=dry_run, lock_timeout=lock_timeout)
         if dry_run:
             for statement in planned.sql(database.dialect):
-                app.out.text(statement + ";\n")
+                app.out.text(database.dialect.script_sql(statement) + "\n")
         _tell(app, planned, dry_run=dry_run)
         if baseline and not dry_run:
             _record_baseline(app, database)
@@ -108,6 +112,9 @@ def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
         app.out.note(f"tables: {wrapped_names(planned.tracked)}")
     for table, columns in planned.proposed.items():
         app.out.note(f"bookkeeping: {table}.{', '.join(columns)} (proposed by name; --bookkeeping says otherwise)")
+    for table, columns in planned.gone.items():
+        named = ", ".join(f"{table}.{column}" for column in columns)
+        app.out.note(f"warning: {named}, left out or masked, is gone; if it has another name now, name that one")
     work = planned.capture
     would = "would be " if dry_run else ""
     for word, objects in (("installed", work.create), ("removed", work.drop), ("up to date", work.unchanged)):
@@ -117,10 +124,19 @@ def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
 
 
 def _record_baseline(app: AppContext, database: Database) -> None:
-    from auditcli.baseline import record_baseline
+    from auditcli.baseline import BaselineProgress, record_baseline
     from auditcli.present import counted
 
-    found = record_baseline(database.engine, tables=database.tables)
+    rows: dict[TableName, int] = {}
+    begun = time.monotonic()
+    with app.out.progress() as tell:
+
+        def on_progress(reached: BaselineProgress) -> None:
+            rows[reached.table] = reached.rows
+            rate = sum(rows.values()) / max(time.monotonic() - begun, 0.001)
+            tell(f"baseline: {reached.table}, {counted(reached.rows, 'row')}, {rate:,.0f} a second")
+
+        found = record_baseline(database.engine, tables=database.tables, on_progress=on_progress)
     resumed = ", going on where an earlier run stopped" if found.resumed else ""
     app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are{resumed}")
 

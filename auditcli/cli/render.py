@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -140,18 +140,33 @@ class Output:
 
     def counting(self, things: Iterable[Thing], noun: str) -> Iterator[Thing]:
         """The things as they come; where that takes long and a person watches stderr, how many there were so far."""
+        with self.progress() as tell:
+            for count, thing in enumerate(things, start=1):
+                yield thing
+                if count % 1000 == 0:
+                    tell(f"{count:,} {noun}s")
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """A function that says how far long work has come, on one line of stderr and only where a person watches it."""
         if self._quiet or not sys.stderr.isatty():
-            yield from things
+            yield lambda _text: None
             return
-        next_sign = time.monotonic() + _PATIENCE
-        count = 0
-        for count, thing in enumerate(things, start=1):
-            yield thing
-            if count % 1000 == 0 and time.monotonic() > next_sign:
-                sys.stderr.write(f"\r{count:,} {noun}s")
+        last, told = time.monotonic(), False
+
+        def tell(text: str) -> None:
+            nonlocal last, told
+            if time.monotonic() > last + _PATIENCE:
+                sys.stderr.write(f"\r\x1b[K{visible(text)}")
                 sys.stderr.flush()
-                next_sign = time.monotonic() + _PATIENCE
-        sys.stderr.write("\r\x1b[K" if count > 1000 else "")
+                last, told = time.monotonic(), True
+
+        from auditcli.present import visible
+
+        try:
+            yield tell
+        finally:
+            sys.stderr.write("\r\x1b[K" if told else "")
 
     @contextmanager
     def paged(self) -> Iterator[None]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from auditcli.cli.context import AppContext
 from auditcli.cli.options import FormatOptions
-from auditcli.errors import ExitCode, NotFound
+from auditcli.errors import ExitCode, NotFound, UsageError
 
 if TYPE_CHECKING:
     from auditcli.log.reader import LogReader
@@ -24,21 +25,34 @@ def verify(
     tables: Annotated[
         list[str] | None, typer.Option("--table", metavar="TABLE", help="Only this table; may be repeated.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Go on from the fold in this file, and keep it there for the next time."),
+    ] = None,
 ) -> int:
     """Fold the log and compare it with all rows that are there; exit 1 where they differ.
 
     Examples:
       audit verify
       audit verify --table orders
+      audit verify --checkpoint shop.verified
       audit verify -o json
     """
-    from auditcli.verify import Verification
+    if checkpoint is not None and tables:
+        raise UsageError("a checkpoint is of all tables", hint="leave out --table, or --checkpoint")
+    from auditcli.present import counted
+    from auditcli.verify import Tally, Verification
 
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()
-        run = Verification(reader, wanted)
-        app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
+        with app.out.progress() as tell:
+
+            def on_progress(table: TableName, tally: Tally) -> None:
+                tell(f"verify: {table}, {counted(tally.records, 'change')}, {counted(tally.rows, 'row')}")
+
+            run = Verification(reader, wanted, checkpoint, on_progress)
+            app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
         _tell(app, run)
     return ExitCode.DIFFERENCES if any(tally.differences for tally in run.tallies.values()) else ExitCode.DONE
 

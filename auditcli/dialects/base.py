@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from auditcli import codec
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.checks import Check
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
 
@@ -87,6 +88,9 @@ class Dialect(ABC):
     context_outlives_transactions: ClassVar[bool] = False
     """Whether the context that triggers are handed belongs to the session, so that a rollback does not take it back."""
 
+    triggered_age: ClassVar[float] = 0
+    """For how many seconds an answer to `triggered_sql` is good, if nothing else changed."""
+
     cascades_fire_triggers: ClassVar[bool] = True
     """Whether rows that the database changes along a foreign key fire the triggers of their table."""
 
@@ -121,7 +125,7 @@ class Dialect(ABC):
     """Ends a query whose rows are to stay as they are for the time being, where rows are locked one by one."""
 
     read_only_sql: ClassVar[str | None] = None
-    """Keeps a new connection from writing, where a statement does that."""
+    """Keeps a new connection from writing, and each of its transactions to what is committed when it begins."""
 
     foreign_key_check_sql: ClassVar[str | None] = None
     """Lists rows whose references are broken, as table, row and referred table, where the database can."""
@@ -151,8 +155,15 @@ class Dialect(ABC):
         """What a writing transaction has to know, in one round trip, as rows of kind, schema and text.
 
         `shapes` gives a text that changes with the schema; `setting` a setting by that name, with `schema` as its name;
-        `triggered` a table that has an enabled capture trigger.
+        `triggered` a table that has an enabled capture trigger, unless `triggered_sql` asks for those.
         """
+
+    def triggered_sql(self, meta_table: TableName) -> str | None:
+        """Asks for the `triggered` rows, where that is too dear for each transaction.
+
+        It is asked when `shapes` or a setting changed, and when the last answer is `triggered_age` seconds old.
+        """
+        return None
 
     @abstractmethod
     def relation_kind_sql(self) -> str:
@@ -199,7 +210,7 @@ class Dialect(ABC):
         raise NotImplementedError
 
     def storable(self, text: str) -> str:
-        """A text as the database can hold it."""
+        """A text as the log can hold it, where the database minds its characters."""
         return text
 
     @abstractmethod
@@ -230,6 +241,10 @@ class Dialect(ABC):
     def trigger_names_sql(self) -> str:
         """Lists the triggers of a table (its name is bound) that are not ours."""
 
+    def checks(self, log: LogNames, shapes: Sequence[TableShape]) -> list[Check]:
+        """What the database can be asked about the completeness of a log of these tables."""
+        return []
+
     @abstractmethod
     def lock_holder_hint(self) -> str:
         """How to find out who holds a lock."""
@@ -249,6 +264,10 @@ class Dialect(ABC):
         """All that capture by triggers consists of, in the order of creation."""
         raise NotImplementedError
 
+    def script_sql(self, statement: str) -> str:
+        """A statement as the database's own command line takes it."""
+        return f"{statement};"
+
     def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         """Drops one of the objects that `installed_capture_sql` lists."""
         return f"DROP {kind.upper()} IF EXISTS {self.quote(name)}"
@@ -257,7 +276,10 @@ class Dialect(ABC):
     """Whether definitions are undone by a rollback."""
 
     def installed_capture_sql(self, log: LogNames) -> str:
-        """Lists the capture objects that are there: kind, schema and name of the table, own name, whether enabled."""
+        """Lists the capture objects: kind, schema and name of the table, own name, whether enabled, text.
+
+        The text is the database's own of what was defined, so that a change of it shows.
+        """
         raise NotImplementedError
 
     def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
@@ -284,8 +306,9 @@ class Dialect(ABC):
         place = places[0] if len(places) == 1 else f"({', '.join(places)})"
         marks = self.marks(len(places))
         condition = f"{place} > {marks if len(places) == 1 else f'({marks})'}" if after else "1 = 1"
-        ordered = f"{self.rows_sql(shape, condition, as_bytes=as_bytes)} ORDER BY {', '.join(places)} LIMIT {size:d}"
-        return f"{ordered} {lock}".rstrip()
+        found = self.rows_sql(shape, condition, as_bytes=as_bytes)
+        ordered = f"{found} ORDER BY {', '.join(places)}" if places else found
+        return f"{ordered} LIMIT {size:d} {lock}".rstrip()
 
     def referencing_sql(self, child: TableShape, key: ForeignKeyShape, parent: TableShape, parents: int) -> str:
         """A condition: the row references one of so many rows, given by their locators.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from auditcli.dialects import mysql_shapes, mysql_triggers, mysql_values
+from auditcli.dialects import mysql_checks, mysql_shapes, mysql_triggers, mysql_values
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.checks import Check
 from auditcli.dialects.mysql_text import literal, quoted
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, TableShape
@@ -25,6 +26,7 @@ class MySQL(Dialect):
     functions_may_write: ClassVar[bool] = True
     transactional_ddl: ClassVar[bool] = False
     cascades_fire_triggers: ClassVar[bool] = False
+    triggered_age: ClassVar[float] = 0.2
     context_outlives_transactions: ClassVar[bool] = True
     tell_driver_sql: ClassVar[str | None] = "DO 0"
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
@@ -53,9 +55,12 @@ class MySQL(Dialect):
 
     def scene_sql(self, meta_table: TableName) -> str:
         return f"""
-SELECT 'shapes', NULL, {mysql_shapes.SHAPES_SQL}
-UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE name = 'tracking'
-UNION ALL {mysql_triggers.triggered_sql(meta_table)}"""
+SELECT 'shapes', NULL, CONCAT_WS(' ', {mysql_shapes.SHAPES_SQL},
+  (SELECT MD5(value) FROM {self.table_sql(meta_table)} WHERE name = 'capture'))
+UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE name = 'tracking'"""
+
+    def triggered_sql(self, meta_table: TableName) -> str:
+        return mysql_triggers.triggered_sql(meta_table)
 
     def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
         return mysql_triggers.capture_objects(log, [table for table in tables if table.shape.table.schema is None])
@@ -66,11 +71,18 @@ UNION ALL {mysql_triggers.triggered_sql(meta_table)}"""
     def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         return mysql_triggers.drop_sql(kind, name)
 
+    def checks(self, log: LogNames, shapes: Sequence[TableShape]) -> list[Check]:
+        return mysql_checks.checks(shapes)
+
     def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
         return [mysql_triggers.send_context(context)]
 
     def clear_context(self) -> list[Fragment]:
         return [mysql_triggers.clear_context()]
+
+    def script_sql(self, statement: str) -> str:
+        # The client would end a trigger at its first semicolon.
+        return f"DELIMITER $$\n{statement}$$\nDELIMITER ;" if ";" in statement else f"{statement};"
 
     def relation_kind_sql(self) -> str:
         return (

@@ -37,13 +37,15 @@ SHAPE_QUERIES = (_COLUMNS_SQL, _KEYS_SQL, _FOREIGN_KEYS_SQL)
 SHAPES_SQL = f"""CONCAT_WS(' ',
 (SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(CRC32(CONCAT_WS(' ', table_name, column_name, ordinal_position, column_type,
   is_nullable, extra))), 0)) FROM information_schema.columns WHERE {_HERE}),
+(SELECT COALESCE(SUM(CRC32(CONCAT_WS(' ', table_name, create_time, engine))), 0) FROM information_schema.tables
+  WHERE {_HERE}),
 (SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(CRC32(CONCAT_WS(' ', table_name, index_name, seq_in_index, column_name,
   sub_part))), 0)) FROM information_schema.statistics WHERE {_HERE} AND non_unique = 0),
 (SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(CRC32(CONCAT_WS(' ', table_name, constraint_name, referenced_table_name,
   delete_rule, update_rule))), 0)) FROM information_schema.referential_constraints
   WHERE constraint_schema = DATABASE()),
 DATABASE())"""
-"""A text that changes with every definition of a column, a unique key or a foreign key."""
+"""A text that changes with every definition of a table, a column, a unique key or a foreign key."""
 
 _KINDS = {
     **dict.fromkeys(("tinyint", "smallint", "mediumint", "int", "bigint", "year"), "integer"),

@@ -108,9 +108,10 @@ def installed_sql(log: LogNames) -> str:
     """Lists what is installed for a log."""
     start = trigger_start(log)
     return f"""
-SELECT 'trigger', NULL, event_object_table, trigger_name, 1 FROM information_schema.triggers
+SELECT 'trigger', NULL, event_object_table, trigger_name, 1, CONCAT(sql_mode, ' ', action_statement)
+FROM information_schema.triggers
 WHERE trigger_schema = DATABASE() AND LEFT(trigger_name, {len(start)}) = {literal(start)}
-UNION ALL SELECT 'table', NULL, NULL, table_name, 1 FROM information_schema.tables
+UNION ALL SELECT 'table', NULL, NULL, table_name, 1, '' FROM information_schema.tables
 WHERE table_schema = DATABASE() AND table_name = {literal(numbers_table(log))}"""
 
 
@@ -193,7 +194,36 @@ class _Triggers:
         record = self._own_record("UPDATE", new, moved, "_before", "_after")
         body = f"{images}{check}{self._transaction}{record}"
         names = [column.name for column in self._recorded()]
-        return self._trigger("au", "AFTER UPDATE", f"\n  IF {self._differs(names)} THEN{body}\n  END IF;")
+        changed = f"{self._differs(names)}{self._happened()}"
+        return self._trigger("au", "AFTER UPDATE", f"\n  IF {changed} THEN{body}\n  END IF;")
+
+    def _happened(self) -> str:
+        """A condition that is false where UPDATE IGNORE passed over the row, for which MariaDB fires the trigger too.
+
+        Only keys and references can be refused then, so only rows whose keys change are looked up.
+        """
+        shape = self._shape
+        own = [*shape.primary_key, *(name for key in (*shape.unique_keys, *self._references()) for name in key)]
+        names = list(shape.column_names if shape.has_opaque_unique_index else dict.fromkeys(own))
+        if not names:
+            return ""
+        there = " AND ".join(f"({self._same(name, 't', 'NEW')})" for name in names)
+        found = f"EXISTS (SELECT 1 FROM {quoted(shape.table.name)} AS t WHERE {self._at_new_key('t')} AND {there})"
+        return f" AND (NOT ({self._differs(names)}) OR {found})"
+
+    def _references(self) -> list[tuple[str, ...]]:
+        return [
+            *(key.columns for key in self._shape.foreign_keys),
+            *(key.referred_columns for key in self._table.children),
+        ]
+
+    def _at_new_key(self, alias: str) -> str:
+        """The plain comparison, which an index serves."""
+        key = self._shape.primary_key
+        return " AND ".join(f"{alias}.{quoted(name)} = NEW.{quoted(name)}" for name in key) or "TRUE"
+
+    def _same(self, name: str, old: str, new: str) -> str:
+        return same_sql(self._shape.known_column(name), f"{old}.{quoted(name)}", f"{new}.{quoted(name)}")
 
     def _before_delete(self) -> list[CaptureObject]:
         records = "".join(self._cascaded(rows) for rows in self._cascades.of_delete(self._shape.table))
@@ -228,7 +258,10 @@ class _Triggers:
         return f"\n  INSERT INTO {quoted(self._log.changelog.name)} ({_COLUMNS}) VALUES ({values});"
 
     def _cascaded(self, rows: CascadedRows) -> str:
-        """One statement that records, and locks, all rows of a table that the database is about to change."""
+        """One statement that records, and locks, all rows of a table that the database is about to change.
+
+        A shared lock: an exclusive one is refused for tables that the statement itself writes to.
+        """
         of = _Rows(rows.table)
         before = of.image("t")
         if rows.assigned:
@@ -237,7 +270,7 @@ class _Triggers:
             values = self._values(rows.table.shape.table, "UPDATE", new, moved, before, after)
         else:
             values = self._values(rows.table.shape.table, "DELETE", of.row_id("t"), "NULL", before, "NULL")
-        selected = f"{rows.before}SELECT {values} FROM {rows.source} FOR UPDATE"
+        selected = f"{rows.before}SELECT {values} FROM {rows.source} LOCK IN SHARE MODE"
         return f"\n  INSERT INTO {quoted(self._log.changelog.name)} ({_COLUMNS}) {selected};"
 
     def _values(self, table: TableName, event: str, row_id: str, old_row_id: str, before: str, after: str) -> str:
@@ -256,9 +289,7 @@ class _Triggers:
         return _Rows(self._table).row_id(row)
 
     def _differs(self, names: Sequence[str]) -> str:
-        same = [
-            same_sql(self._shape.known_column(name), f"OLD.{quoted(name)}", f"NEW.{quoted(name)}") for name in names
-        ]
+        same = (self._same(name, "OLD", "NEW") for name in names)
         return f"NOT ({' AND '.join(f'({each})' for each in same)})"
 
 

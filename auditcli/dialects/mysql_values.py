@@ -106,7 +106,8 @@ def _moment(column: ColumnShape, value: str) -> str:
     since = f"'1970-01-01 00:00:00' + INTERVAL UNIX_TIMESTAMP({value}) SECOND"
     text = f"CAST(CAST({since} AS DATETIME({digits(column)})) AS {_TEXT})"
     zero = f"CONCAT('\"', CAST({value} AS {_TEXT}), '\"')"
-    return f"IF(UNIX_TIMESTAMP({value}) = 0, {zero}, CONCAT('\"', {text}, '+00:00\"'))"
+    # Not by UNIX_TIMESTAMP, which knows no zero in triggers.
+    return f"IF({value} = 0, {zero}, CONCAT('\"', {text}, '+00:00\"'))"
 
 
 def _word(_column: ColumnShape, value: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
-from auditcli.dialects import postgresql_shapes, postgresql_triggers, postgresql_values
+from auditcli.dialects import postgresql_checks, postgresql_shapes, postgresql_triggers, postgresql_values
 from auditcli.dialects.base import MARK, Dialect, Fragment, Images
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.checks import Check
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, TableShape
 
@@ -30,7 +31,9 @@ class PostgreSQL(Dialect):
     begin_snapshot_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     defer_constraints_sql: ClassVar[str | None] = "SET CONSTRAINTS ALL DEFERRED"
     creation_lock_sql: ClassVar[str | None] = "SELECT pg_advisory_xact_lock(7165066918273)"
-    read_only_sql: ClassVar[str | None] = "SET default_transaction_read_only = on"
+    read_only_sql: ClassVar[str | None] = (
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    )
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
     writing_settings: ClassVar[Mapping[str, str]] = postgresql_values.WRITING_SETTINGS
     capture_limits: ClassVar[tuple[str, ...]] = (
@@ -65,6 +68,9 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
 
     def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         return postgresql_triggers.drop_sql(kind, name, table, log)
+
+    def checks(self, log: LogNames, shapes: Sequence[TableShape]) -> list[Check]:
+        return postgresql_checks.checks(log, postgresql_triggers.ROW_TRIGGER, postgresql_triggers.TRUNCATE_TRIGGER)
 
     def send_context(self, log: LogNames, context: CaptureContext) -> list[Fragment]:
         sent = postgresql_triggers.send_context(context)

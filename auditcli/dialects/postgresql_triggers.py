@@ -15,6 +15,7 @@ from auditcli.dialects import postgresql_functions as texts
 from auditcli.dialects.base import MARK, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.postgresql_shapes import BASE_TYPE, KIND, SIGNATURE, STORED
+from auditcli.dialects.postgresql_text import dollars, literal, quoted, schema_sql, table_sql
 from auditcli.dialects.postgresql_values import SETTINGS
 from auditcli.model import TableName
 
@@ -22,8 +23,8 @@ TRANSACTION_SETTING = "auditcli.transaction_id"
 TRIGGER_PREFIX = "Ra_auditcli_"
 """Sorts after the system's `RI_…`, and before nearly all other names: what they do to a row comes after its record."""
 
-_ROW_TRIGGER = f"{TRIGGER_PREFIX}capture"
-_TRUNCATE_TRIGGER = f"{TRIGGER_PREFIX}truncate"
+ROW_TRIGGER = f"{TRIGGER_PREFIX}capture"
+TRUNCATE_TRIGGER = f"{TRIGGER_PREFIX}truncate"
 _LOG_SCHEMA = "\0"
 """Stands for the log's schema, which is put in where a function or trigger is defined; no name can hold it."""
 
@@ -44,18 +45,19 @@ def capture_objects(log: LogNames, tables: Iterable[CaptureTable]) -> list[Captu
 def installed_sql(log: LogNames) -> str:
     """Lists the triggers that call the log's functions, and the functions."""
     listed = ", ".join(literal(name) for name in _Capture(log).functions)
-    of_log = f"pn.nspname = {_schema_sql(log.changelog)} AND p.proname IN ({listed})"
+    of_log = f"pn.nspname = {schema_sql(log.changelog)} AND p.proname IN ({listed})"
     return f"""
-SELECT kind, schema, name, object, is_enabled FROM (
+SELECT kind, schema, name, object, is_enabled, text FROM (
 SELECT 1 AS place, 'trigger' AS kind, NULLIF(n.nspname, current_schema())::text AS schema, c.relname::text AS name,
-  t.tgname::text AS object, bool_and(t.tgenabled = 'A') AND (t.tgname <> {literal(_TRUNCATE_TRIGGER)} OR count(*)
-    = greatest(1, (SELECT count(*) FROM pg_partition_tree(c.oid) AS l WHERE l.isleaf))) AS is_enabled
+  t.tgname::text AS object, bool_and(t.tgenabled = 'A') AND (t.tgname <> {literal(TRUNCATE_TRIGGER)} OR count(*)
+    = greatest(1, (SELECT count(*) FROM pg_partition_tree(c.oid) AS l WHERE l.isleaf))) AS is_enabled,
+  string_agg(pg_get_triggerdef(t.oid), ' ' ORDER BY t.tgrelid) AS text
 FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = coalesce(pg_partition_root(t.tgrelid), t.tgrelid)
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_namespace AS pn ON pn.oid = p.pronamespace
 WHERE {of_log} AND t.tgparentid = 0
 GROUP BY n.nspname, c.oid, c.relname, t.tgname
-UNION ALL SELECT 2, 'function', NULL, NULL, p.proname::text, true
+UNION ALL SELECT 2, 'function', NULL, NULL, p.proname::text, true, pg_get_functiondef(p.oid)
 FROM pg_proc AS p JOIN pg_namespace AS pn ON pn.oid = p.pronamespace WHERE {of_log}
 ) AS found ORDER BY place, schema, name, object"""
 
@@ -67,8 +69,8 @@ def triggered_sql(meta_table: TableName) -> str:
 SELECT 'triggered', NULLIF(n.nspname, current_schema())::text, c.relname::text
 FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_namespace AS pn ON pn.oid = p.pronamespace
-WHERE t.tgname = {literal(_ROW_TRIGGER)} AND t.tgparentid = 0 AND p.proname = {literal(function)}
-AND pn.nspname = {_schema_sql(meta_table)}
+WHERE t.tgname = {literal(ROW_TRIGGER)} AND t.tgparentid = 0 AND p.proname = {literal(function)}
+AND pn.nspname = {schema_sql(meta_table)}
 AND (t.tgenabled = 'A' OR t.tgenabled = 'O' AND current_setting('session_replication_role') <> 'replica')"""
 
 
@@ -140,8 +142,8 @@ class _Capture:
     def triggers(self, table: CaptureTable) -> list[CaptureObject]:
         """The triggers of one table."""
         return [
-            self._trigger(table, _ROW_TRIGGER, self._capture, texts.ROW_TRIGGER),
-            self._trigger(table, _TRUNCATE_TRIGGER, self._truncate, texts.TRUNCATE_TRIGGER),
+            self._trigger(table, ROW_TRIGGER, self._capture, texts.ROW_TRIGGER),
+            self._trigger(table, TRUNCATE_TRIGGER, self._truncate, texts.TRUNCATE_TRIGGER),
         ]
 
     def _trigger(self, table: CaptureTable, name: str, function: str, body: str) -> CaptureObject:
@@ -160,8 +162,8 @@ class _Capture:
         return CaptureObject("trigger", name, shape.table, (self._defined(_do(create)),), drop)
 
     def _defined(self, text: str) -> str:
-        schema = _schema_sql(self._log.changelog)
-        parts = f" || quote_ident({schema}) || ".join(map(_dollars, text.split(_LOG_SCHEMA)))
+        schema = schema_sql(self._log.changelog)
+        parts = f" || quote_ident({schema}) || ".join(map(dollars, text.split(_LOG_SCHEMA)))
         return _do(f"BEGIN EXECUTE {parts}; END")
 
 
@@ -169,37 +171,9 @@ def _in_log(name: str) -> str:
     return f"{_LOG_SCHEMA}.{quoted(name)}"
 
 
-def _schema_sql(table: TableName) -> str:
-    return "current_schema()" if table.schema is None else literal(table.schema)
-
-
 def _do(block: str) -> str:
-    return f"DO {_dollars(block)}"
-
-
-def _dollars(text: str) -> str:
-    """A text between dollar signs that do not occur in it."""
-    number = 0
-    while (sign := f"$auditcli{number or ''}$") in text:
-        number += 1
-    return f"{sign}{text}{sign}"
+    return f"DO {dollars(block)}"
 
 
 def _listed(names: Iterable[str]) -> str:
     return f"ARRAY[{', '.join(literal(name) for name in sorted(names))}]::text[]"
-
-
-def table_sql(table: TableName) -> str:
-    """A table's full name in SQL."""
-    return ".".join(quoted(part) for part in (table.schema, table.name) if part is not None)
-
-
-def quoted(name: str) -> str:
-    """A name as SQL spells it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as SQL spells it, whatever `standard_conforming_strings` says."""
-    doubled = text.replace("'", "''")
-    return "E'" + doubled.replace("\\", "\\\\") + "'" if "\\" in text else f"'{doubled}'"

@@ -6,6 +6,7 @@ for an image costs less than joining its parts, and what a column most likely ho
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 
 from auditcli import codec
@@ -15,6 +16,9 @@ _MASK = '{"$masked":true}'
 _SAME = '{"$same":true}'
 _MOST_ARGUMENTS = 90
 """No function takes more than a hundred arguments, or 127."""
+
+_STEP = 1 << 60
+_PRINTABLE = "BETWEEN 1e-40 AND 1e40"
 
 _SHORT_INTEGERS = 10
 """So many integers always fit into a look-up key."""
@@ -48,7 +52,7 @@ class RowTexts:
         if len(locator) == 1:
             known = self._shape.column(locator[0]) is not None
             return f"{row}.{quoted(locator[0]) if known else locator[0]}"
-        return self._array(row, locator)
+        return _array([self._encoded(row, column) for column in locator])
 
     def key(self, row: str) -> str:
         """The canonical text of the row's key, however long it is; an integer may stand for its text."""
@@ -56,11 +60,11 @@ class RowTexts:
         if not columns:
             return "NULL"
         if len(columns) > 1:
-            return self._array(row, columns)
+            return _array([self._key_part(row, column) for column in columns])
         column = f"{row}.{quoted(columns[0])}"
         if self.row_id_alias:
             return column
-        return f"CASE typeof({column}) WHEN 'text' THEN {column} ELSE {self._encoded(row, columns[0])} END"
+        return f"CASE typeof({column}) WHEN 'text' THEN {column} ELSE {self._key_part(row, columns[0])} END"
 
     def row_id(self, row: str) -> str:
         """The row's look-up key."""
@@ -106,9 +110,14 @@ class RowTexts:
         before = None if since is None else f"{since}.{quoted(name)}"
         return encoded(column, self._shape.known_column(name), before, is_stored=row != "NEW")
 
-    def _array(self, row: str, columns: Sequence[str]) -> str:
-        values = ", ".join(self._encoded(row, column) for column in columns)
-        return f"printf('[{','.join(['%s'] * len(columns))}]', {values})"
+    def _key_part(self, row: str, name: str) -> str:
+        """A value of the key; a double of few digits as Python spells it, so that it is found by what one types."""
+        column = f"{row}.{quoted(name)}"
+        few_digits = (
+            f"abs({column}) BETWEEN 1e-4 AND 999999999999999 AND CAST(CAST({column} AS TEXT) AS REAL) = {column}"
+        )
+        spelled = f"typeof({column}) = 'real' AND {few_digits}"
+        return f"CASE WHEN {spelled} THEN CAST({column} AS TEXT) ELSE {self._encoded(row, name)} END"
 
 
 def encoded(column: str, shape: ColumnShape, before: str | None = None, *, is_stored: bool) -> str:
@@ -123,14 +132,13 @@ def encoded(column: str, shape: ColumnShape, before: str | None = None, *, is_st
     if before is not None:
         stayed = f"length({column}) > {codec.SAME_OVER} AND {_same(before, column)}"
         text, blob = (f"CASE WHEN {stayed} THEN {literal(_SAME)} ELSE {value} END" for value in (text, blob))
-    # Seventeen digits are not enough in SQLite's own printing of doubles.
-    real = (
-        f'CASE {column} WHEN 9e999 THEN \'{{"$float":"Infinity"}}\' WHEN -9e999 THEN \'{{"$float":"-Infinity"}}\' '
-        f"ELSE printf('%!.20e', {column}) END"
-    )
-    forms = {"text": text, "integer": column, "null": "'null'", "real": real}
+    forms = {"text": text, "integer": column, "null": "'null'", "real": _real(column)}
     kinds = " ".join(f"WHEN '{kind}' THEN {forms[kind]}" for kind in _likely(shape.type))
     return f"CASE typeof({column}) {kinds} ELSE {blob} END"
+
+
+def _array(values: Sequence[str]) -> str:
+    return f"printf('[{','.join(['%s'] * len(values))}]', {', '.join(values)})"
 
 
 def quoted(name: str) -> str:
@@ -147,6 +155,25 @@ def _likely(declared: str) -> Sequence[str]:
     upper = declared.upper()
     fitting = (kinds for words, kinds in _LIKELY if any(word in upper for word in words))
     return next(fitting, _LIKELY[1][1])
+
+
+def _real(column: str) -> str:
+    """A double as decimal digits that give it back; one that is very large or small as such a one times a power of two.
+
+    Seventeen digits are not enough in SQLite's own printing of doubles, and from 3.43 on no digits are where the
+    exponent is large. Powers of two it multiplies and divides by without loss.
+    """
+    form = f'\'{{"$float":"%!.20e{codec.SCALE}%d"}}\''
+    scaled = (
+        f"WITH RECURSIVE scaled(y, k) AS (SELECT {column}, 0 UNION ALL SELECT "
+        f"CASE WHEN abs(y) > 1 THEN y / {_STEP} ELSE y * {_STEP} END, CASE WHEN abs(y) > 1 THEN k + 60 ELSE k - 60 END "
+        f"FROM scaled WHERE abs(y) NOT {_PRINTABLE}) SELECT printf({form}, y, k) FROM scaled WHERE abs(y) {_PRINTABLE}"
+    )
+    return (
+        f"CASE WHEN abs({column}) {_PRINTABLE} THEN printf('%!.20e', {column}) WHEN {column} = 0 THEN '0.0' "
+        f"WHEN {column} = 9e999 THEN {literal(codec.dump(codec.encode(math.inf)))} "
+        f"WHEN {column} = -9e999 THEN {literal(codec.dump(codec.encode(-math.inf)))} ELSE ({scaled}) END"
+    )
 
 
 def _same(old: str, new: str) -> str:

@@ -31,7 +31,7 @@ def installed_sql(log: LogNames) -> str:
     """Lists what is installed for a log."""
     start, aside = literal(trigger_start(log)), literal(aside_name(log))
     return (
-        f"SELECT type, NULL, CASE WHEN type = 'trigger' AND tbl_name <> {aside} THEN tbl_name END, name, 1 "
+        f"SELECT type, NULL, CASE WHEN type = 'trigger' AND tbl_name <> {aside} THEN tbl_name END, name, 1, sql "
         "FROM main.sqlite_master "
         f"WHERE (type = 'trigger' AND substr(name, 1, {len(trigger_start(log))}) = {start}) "
         f"OR (type = 'table' AND name = {aside})"

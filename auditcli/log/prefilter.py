@@ -50,7 +50,8 @@ class _Prefilter:
             conditions.append(or_(*ways))
             ways = []
         actors = (*selection.actors.any_of, *selection.actors.none_of)
-        has_long_keys = any(codec.is_shortened(held) for row in selection.rows.any_of for held in _held(row))
+        row_ids = [row_id for row in selection.rows.any_of for row_id in row.row_ids]
+        has_long_keys = any(map(codec.is_shortened, map(codec.look_up_key, row_ids)))
         exact = not (
             selection.looks_at_images or selection.rows.none_of or has_long_keys or any(map(_needs_python, actors))
         )
@@ -104,7 +105,7 @@ class _Prefilter:
         log = self._log
         for row in rows:
             table = (log.table_name == row.table.name, log.table_schema.is_not_distinct_from(row.table.schema))
-            for held in _held(row):
+            for held in map(codec.look_up_key, row.row_ids):
                 yield and_(*table, log.row_id == held)
                 yield and_(*table, log.old_row_id == held)
 
@@ -116,11 +117,6 @@ class _Prefilter:
             return actor == pattern
         prefix = pattern[:-1]
         return and_(actor != "", func.substr(actor, 1, len(prefix)) == prefix)
-
-
-def _held(row: RowWord) -> list[str]:
-    """What records of the row may hold of its key."""
-    return [held for row_id in row.row_ids for held in codec.look_up_keys(row_id)]
 
 
 def _needs_python(pattern: str) -> bool:

@@ -317,11 +317,11 @@ class LogReader:
         shapes = (self.table_shape(change.table), self.table_shape(change.table, change.id))
         keys = [shape.primary_key for shape in shapes if shape is not None]
         whole = next((key for key in keys if set(key) <= change.image.keys()), ())
-        return replace(
-            change,
-            row_id=codec.row_id_of(change.image, whole) or change.row_id,
-            old_row_id=change.old_row_id and (codec.row_id_of(change.before or {}, whole) or change.old_row_id),
-        )
+        row_id, old_row_id = (codec.row_id_of(image or {}, whole) for image in (change.image, change.before))
+        if row_id is None:
+            return change
+        # What the log holds of two keys may be the same.
+        return replace(change, row_id=row_id, old_row_id=None if old_row_id == row_id else old_row_id)
 
     def _recorded_tables(self, known: Set[str]) -> set[TableName]:
         """The tables of records whose name is not known, name by name along the index instead of over all records."""

@@ -24,10 +24,10 @@ def records_of_rows(
 ) -> Iterator[Change]:
     """All records of rows that stood at one of these keys, before or after, in id order."""
     asked = frozenset(row_ids)
-    keys = sorted({held for row_id in asked for held in codec.look_up_keys(row_id)})
+    keys = sorted(set(map(codec.look_up_key, asked)))
     found = records_held_at(reader, table, keys, after_id=after_id, window=window)
     # A key that was looked for by its beginning only may have brought other rows along.
-    return (change for change in found if asked & _keys(change)) if len(keys) > len(asked) else found
+    return (change for change in found if asked & _keys(change)) if not asked.issuperset(keys) else found
 
 
 def records_held_at(

@@ -130,6 +130,19 @@ def check_keys(tracking: Tracking, shapes: DatabaseShape) -> None:
             )
 
 
+def gone_columns(tracking: Tracking, shapes: DatabaseShape) -> dict[str, tuple[str, ...]]:
+    """The columns, by table, that are left out or masked and are not there any more, under these names at least."""
+    by_word = {str(table): shape for table, shape in shapes.tables.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for setting in (tracking.exclude_columns, tracking.mask_columns):
+        for word, columns in setting.items():
+            shape = by_word.get(word)
+            gone = () if shape is None else tuple(name for name in columns if shape.column(name) is None)
+            if gone:
+                found[word] = (*found.get(word, ()), *gone)
+    return found
+
+
 def propose_bookkeeping(shapes: DatabaseShape) -> Mapping[str, tuple[str, ...]]:
     """The columns that by their names hold the time of the last write."""
     found = {

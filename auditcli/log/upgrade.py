@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select
+from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from auditcli.dialects import Dialect
@@ -119,7 +119,7 @@ def _add_missing(connection: Connection, tables: LogTables) -> tuple[str, ...]:
             table.create(connection)
             added.append(table.name)
             continue
-        known = {column["name"] for column in inspector.get_columns(table.name, schema=tables.schema)}
+        known = _columns(connection, table)
         for column in table.columns:
             if column.name not in known:
                 _add_column(connection, table, column)
@@ -131,6 +131,11 @@ def _add_missing(connection: Connection, tables: LogTables) -> tuple[str, ...]:
     return tuple(added)
 
 
+def _columns(connection: Connection, table: Table) -> frozenset[str]:
+    """The columns that a table has, asked in a way that no setting of the session misleads."""
+    return frozenset(connection.execute(select(text("*")).select_from(table).limit(0)).keys())
+
+
 def _add_column(connection: Connection, table: Table, column: Column[Any]) -> None:
     # Old records have no value for it, so it can't be NOT NULL whatever the definition says.
     nullable = Column(column.name, column.type)
@@ -140,19 +145,23 @@ def _add_column(connection: Connection, table: Table, column: Column[Any]) -> No
 
 
 def _info(connection: Connection, tables: LogTables) -> LogInfo | None:
-    """What the log says; None where its creation was broken off before it could say anything."""
-    known = {column["name"] for column in inspect(connection).get_columns(tables.meta.name, schema=tables.schema)}
-    if not {"name", "value"} <= known:
+    """What the log says; None where its creation, by hand perhaps, ended before it could say anything."""
+    if not {"name", "value"} <= _columns(connection, tables.meta):
         raise _foreign(tables)
     meta = {
         str(name): str(value) for name, value in connection.execute(select(tables.meta.c.name, tables.meta.c.value))
     }
-    if not meta and not dialect_of(connection).transactional_ddl:
+    if not meta and (not dialect_of(connection).transactional_ddl or _has_all_tables(connection, tables)):
         return None
     if meta.get("program") != _PROGRAM or "uuid" not in meta or not meta.get("version", "").isdecimal():
         raise _foreign(tables)
     _check_changelog(connection, tables)
     return LogInfo(meta["uuid"], int(meta["version"]))
+
+
+def _has_all_tables(connection: Connection, tables: LogTables) -> bool:
+    present = set(inspect(connection).get_table_names(schema=tables.schema))
+    return present.issuperset(table.name for table in tables.metadata.tables.values())
 
 
 def _check_changelog(connection: Connection, tables: LogTables) -> None:
@@ -162,8 +171,7 @@ def _check_changelog(connection: Connection, tables: LogTables) -> None:
             f"the log's table {tables.changelog_name} is gone, though its other tables are there",
             hint=f"restore it from a backup, or drop the tables {tables.name}_* and run `audit init`",
         )
-    known = {column["name"] for column in inspector.get_columns(tables.name, schema=tables.schema)}
-    if not known >= _NEEDED_COLUMNS:
+    if not _columns(connection, tables.changelog) >= _NEEDED_COLUMNS:
         raise _foreign(tables)
 
 

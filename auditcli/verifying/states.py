@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from auditcli import codec
-from auditcli.model import Image
+from auditcli.model import Image, TableName
 
 _TABLE = """
-CREATE TABLE state (word TEXT, image TEXT, change_id INTEGER, timestamp TEXT, actor TEXT);
-CREATE INDEX state_word ON state (word);
+CREATE TABLE IF NOT EXISTS state (
+  of_table TEXT, word TEXT, image TEXT, change_id INTEGER, timestamp TEXT, actor TEXT);
+CREATE INDEX IF NOT EXISTS state_word ON state (of_table, word);
 """
 _COLUMNS = "rowid, image, change_id, timestamp, actor"
 
@@ -30,26 +33,48 @@ class State:
     image: Image | None
 
 
-class States:
-    """The states of one table's rows, by a word for each row; equal rows of a table without a key share one."""
+class Scratch:
+    """The database of the states of all tables' rows; without a file it is gone when it is closed."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        # Without a name the database lives in memory until it grows.
+        self.connection = sqlite3.connect("" if path is None else path, isolation_level=None)
 
     def __enter__(self) -> Self:
-        # Without a name the database is temporary: it lives in memory until it grows, and is gone when it is closed.
-        self._scratch = sqlite3.connect("", isolation_level=None)
-        self._scratch.executescript(_TABLE)
-        self._scratch.execute("BEGIN")
+        self.connection.executescript(_TABLE)
+        self.connection.execute("BEGIN")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._scratch.close()
+        self.connection.close()
+
+    def of(self, table: TableName) -> States:
+        """The states of one table's rows."""
+        return States(self.connection, json.dumps([table.schema, table.name]))
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """What is taken inside this block is there again afterwards."""
+        self.connection.execute("SAVEPOINT untouched")
+        yield
+        self.connection.execute("ROLLBACK TO untouched")
+        self.connection.execute("RELEASE untouched")
+
+
+class States:
+    """The states of one table's rows, by a word for each row; equal rows of a table without a key share one."""
+
+    def __init__(self, scratch: sqlite3.Connection, table: str) -> None:
+        self._scratch = scratch
+        self._table = table
 
     def put(self, word: str, state: State) -> None:
         """Remember a row's state."""
         image = None if state.image is None else codec.dump(state.image)
-        values = (word, image, state.change_id, state.timestamp.isoformat(), state.actor)
-        self._scratch.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?)", values)
+        values = (self._table, word, image, state.change_id, state.timestamp.isoformat(), state.actor)
+        self._scratch.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def take(self, word: str, image: Image) -> State | None:
         """The state of the row of that word, preferably the one that looks like the image; it is forgotten."""
@@ -64,12 +89,18 @@ class States:
 
     def left(self) -> Iterator[State]:
         """The states of rows that nobody took, in the order of their last changes."""
-        rows = self._scratch.execute(f"SELECT {_COLUMNS} FROM state WHERE image IS NOT NULL ORDER BY change_id")
-        return (_state(row) for row in rows)
+        of_table = f"SELECT {_COLUMNS} FROM state WHERE of_table = ? AND image IS NOT NULL ORDER BY change_id"
+        return (_state(row) for row in self._scratch.execute(of_table, (self._table,)))
+
+    def forget(self) -> None:
+        """The table's rows are done with."""
+        self._scratch.execute("DELETE FROM state WHERE of_table = ?", (self._table,))
 
     def _at(self, word: str, condition: str) -> list[tuple[int, str, int, str, str | None]]:
-        sql = f"SELECT {_COLUMNS} FROM state WHERE word = ? AND {condition} ORDER BY change_id LIMIT 20"
-        return self._scratch.execute(sql, (word,)).fetchall()
+        sql = (
+            f"SELECT {_COLUMNS} FROM state WHERE of_table = ? AND word = ? AND {condition} ORDER BY change_id LIMIT 20"
+        )
+        return self._scratch.execute(sql, (self._table, word)).fetchall()
 
     def _taken(self, row: tuple[int, str, int, str, str | None] | None) -> State | None:
         if row is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -156,13 +155,11 @@ def test_a_replaced_row_is_not_taken_for_one_whose_key_begins_alike(tmp_path: Pa
     assert run("-u", str(path), "verify").code == 0
 
 
-def test_a_record_whose_writer_shortened_the_key_to_a_digest_is_found(pages: Pages) -> None:
-    digest = "sha256:" + hashlib.sha256(ONE.encode()).hexdigest()
+def test_a_row_is_followed_where_the_log_holds_the_same_of_both_keys(pages: Pages) -> None:
+    pages.change(ONE, url=MOVED)
     with closing(sqlite3.connect(pages.path)) as connection:
-        connection.execute("UPDATE changelog SET row_id = ? WHERE id = 3", (digest,))
+        connection.execute("UPDATE changelog SET old_row_id = NULL WHERE id = 6")
         connection.commit()
 
-    assert ids(pages.answer("row", f"page/{ONE}")) == [1, 3, 5]
-    assert len(pages.answer("diff", "--since", "0")) == 2
-    assert pages.audit("undo", "3", "5", "--yes").code == 0
-    assert pages.rows() == [(ONE, "a"), (OTHER, "y")]
+    assert ids(pages.answer("row", f"page/{MOVED}")) == [1, 3, 5, 6]
+    assert ids(pages.answer("row", f"page/{OTHER}")) == [2, 4]

@@ -314,3 +314,35 @@ def test_the_demo_on_a_terminal_never_stops_for_a_pager(tmp_path: Path) -> None:
 
     assert code == 0
     assert "\x1b[" in screen
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A database with a table that takes a moment to read."""
+    path = tmp_path / "many.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT)")
+        connection.execute(
+            "WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 60000) "
+            "INSERT INTO item SELECT k, 'name ' || k FROM n"
+        )
+        connection.commit()
+    return path
+
+
+def test_a_baseline_and_its_proof_tell_a_person_how_far_they_have_come(many: Path) -> None:
+    code, screen = in_terminal(["-u", str(many), "init", "--baseline"])
+    verified, proof = in_terminal(["-u", str(many), "verify"])
+
+    assert (code, verified) == (0, 0)
+    assert "baseline: item, " in screen
+    assert " rows, " in screen
+    assert " a second" in screen
+    assert "verify: item, " in proof
+
+
+def test_nothing_tells_a_pipe_how_far_a_baseline_has_come(run: Audit, many: Path) -> None:
+    ran = run("-u", str(many), "init", "--baseline")
+
+    assert "a second" not in ran.err
+    assert "baseline: 60,000 rows recorded as they are" in ran.err

@@ -80,3 +80,9 @@ def test_a_database_without_a_log_can_not_be_verified(run: Audit, tmp_path: Path
     _write(path, "CREATE TABLE item (id INTEGER PRIMARY KEY)")
 
     assert run("-u", str(path), "verify").code == 8
+
+
+def test_a_checkpoint_is_of_all_tables(run: Audit, tmp_path: Path) -> None:
+    ran = run("-u", str(tmp_path / "app.db"), "verify", "--table", "item", "--checkpoint", "kept")
+
+    assert (ran.code, ran.error) == (2, "a checkpoint is of all tables")

@@ -228,6 +228,18 @@ def test_a_key_with_a_nul_or_a_quote_in_it_is_found_again(database: Database) ->
     assert {change.row_id for change in plain.changes()} == {'a\0"b'}
 
 
+def test_a_key_that_is_a_number_with_a_fraction_is_found_by_what_one_types(database: Database) -> None:
+    plain = database("CREATE TABLE r (k REAL PRIMARY KEY)", "CREATE TABLE c (k REAL, n INT, PRIMARY KEY (k, n))")
+    keys = [1.5, -0.1, 0.0, 100.0, 0.0001, 123456789.25]
+
+    for key in keys:
+        plain.write("INSERT INTO r VALUES (?)", values=[key])
+    plain.write("INSERT INTO c VALUES (1.5, 2)", "INSERT INTO r VALUES (0.1 + 0.2)")
+
+    assert [change.row_id for change in plain.changes()][:-1] == [*map(repr, keys), "[1.5,2]"]
+    assert plain.differences() == []
+
+
 def test_a_table_of_more_columns_than_a_function_takes_is_recorded_whole(database: Database) -> None:
     names = [f"c{at} %s" for at in range(250)]
     columns = ", ".join('"' + name + '"' for name in names)

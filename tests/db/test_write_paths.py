@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, text
 
 import auditcli
-from tests.db.write_paths import PLAIN_WRITES, WRITES, Article, Recorded, Tag
+from tests.db.write_paths import PLAIN_WRITES, WRITES, Article, Recorded, Review, Tag
 
 
 @pytest.fixture(params=["listeners", "triggers"])
@@ -111,3 +112,21 @@ def test_values_that_undo_needs_come_back(shop: Recorded) -> None:
     [change] = shop.changes()
     assert change.after is not None
     assert change.after["photo"] == {"$hex": "0001"}
+
+
+def test_a_table_that_lost_its_triggers_in_a_swap_is_recorded_by_the_listener(any_engine: Engine) -> None:
+    shop = Recorded(any_engine, "triggers")
+    with shop.factory.begin() as session:
+        session.add(Review(id=50, body="before"))
+
+    Review.metadata.drop_all(any_engine, [Review.metadata.tables["review"]])
+    Review.metadata.create_all(any_engine)
+    time.sleep(shop.dialect.triggered_age)
+    with auditcli.context(actor="alice"), shop.factory.begin() as session:
+        session.add_all([Review(id=51, body="after"), Tag(id="new")])
+
+    recorded = {(change.row_id, change.source.value) for change in shop.changes()}
+    assert recorded == {("50", "trigger"), ("51", "listener"), ("new", "trigger")}
+    last = [change for change in shop.changes() if change.row_id in ("51", "new")]
+    assert {change.actor for change in last} == {"alice"}
+    assert len({change.transaction_id for change in last}) == 1

@@ -119,3 +119,16 @@ def test_of_a_key_too_long_for_the_log_the_beginning_is_held_so_that_no_write_fa
     assert codec.look_up_key("\u00e9" * 128) == "long:" + "\u00e9" * 128
     assert codec.look_up_key("a\0" + longest) == "long:a"
     assert len(codec.look_up_key(longest + "k")) == codec.ROW_ID_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("1.25e10*2^-900", 1.25e10 * 2.0**-900), ("1.0*2^-1074", 5e-324), ("1.0*2^1023", 2.0**1023), ("-3.0*2^-2", -0.75)],
+)
+def test_a_double_that_a_database_could_only_write_scaled_is_read_as_the_plain_number(text: str, number: float) -> None:
+    after = codec.dump({"a": {"$float": text}, "b": f"text with {codec.SCALE}", "c": {"$float": "Infinity"}})
+
+    _, image = codec.load_images(None, after)
+
+    assert image == {"a": number, "b": f"text with {codec.SCALE}", "c": {"$float": "Infinity"}}
+    assert codec.decode({"$float": text}) == number
