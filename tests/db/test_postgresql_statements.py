@@ -492,6 +492,23 @@ def test_a_table_and_its_columns_may_have_any_name(make: Make, name: str) -> Non
     assert db.changes()[2].row_id == '[1,"x"]'
 
 
+def test_columns_may_have_the_names_that_the_triggers_use_themselves(make: Make) -> None:
+    names = ("x", "r", "n", "o", "a", "key", "value", "old", "new", "tg_op", "_before", "_after", "image", "u")
+    listed = ", ".join(f"{name} text DEFAULT '{name}'" for name in names)
+    db = make(
+        "CREATE TYPE pair AS (one int, two int)",
+        f"CREATE TABLE x (id int PRIMARY KEY, doc jsonb, {listed})",
+        "CREATE TABLE r (id int PRIMARY KEY, x pair, r pair, secret text)",
+        mask_columns={"r": ("secret",)},
+    )
+
+    db.write("INSERT INTO x VALUES (1, '1')", "INSERT INTO r VALUES (1, (1, 2), (3, 4), 's')")
+    db.write("UPDATE x SET x = 'y', r = doc::text", "UPDATE r SET x = (5, 6)", "TRUNCATE x, r")
+
+    assert db.steps()[1][2] == {"id": 1, "x": "(1,2)", "r": "(3,4)", "secret": {"$masked": True}}
+    assert [event[0] for event in db.events()] == ["INSERT"] * 2 + ["UPDATE"] * 2 + ["TRUNCATE"] * 2
+
+
 def test_two_tables_of_one_name_in_two_schemas_are_not_confused(make: Make) -> None:
     db = make(ITEM, "CREATE SCHEMA other", "CREATE TABLE other.item (id int PRIMARY KEY, kind text)")
 
