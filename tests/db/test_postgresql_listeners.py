@@ -131,6 +131,18 @@ def test_an_upsert_beside_an_index_on_part_of_the_rows_is_recorded_by_a_plain_ke
     assert [event[0] for event in shop.events()] == (["INSERT", "UPDATE"] if by_plain_key else [])
 
 
+def test_an_upsert_through_an_index_in_which_nulls_are_alike_is_refused_for_it_hits_rows_that_no_lookup_finds(
+    shop: Shop,
+) -> None:
+    shop.write("ALTER TABLE item ADD UNIQUE NULLS NOT DISTINCT (kind)")
+    put = insert(ITEM).values(id=1).on_conflict_do_update(index_elements=["kind"], set_={"n": 100})
+
+    with shop.factory.begin() as session, pytest.raises(UnrecordableWrite, match="unique index on an expression or"):
+        session.execute(put)
+
+    assert shop.events() == []
+
+
 def test_an_upsert_with_a_condition_leaves_rows_alone_that_do_not_meet_it(items: Shop) -> None:
     with items.factory.begin() as session:
         put = insert(ITEM).values([{"id": 1, "n": 70}, {"id": 2, "n": 71}])

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from auditcli.driver import define
 from auditcli.model import TableName
 from tests.db.postgres import POSTGRESQL, Watched, scratch_engine
 
@@ -362,6 +363,23 @@ def test_all_of_this_works_on_the_newest_version_too(make_on_18: Make) -> None:
     )
 
     assert len(db.changes()) == 2 + 2 + 2 + 1 + 2 + 1
+    db.check()
+
+
+def test_a_prepared_transaction_is_recorded_when_it_is_committed_and_not_when_it_is_rolled_back(
+    make_on_18: Make,
+) -> None:
+    db = make_on_18(ITEM)
+
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for number, (name, end) in enumerate([("kept", "COMMIT"), ("gone", "ROLLBACK")]):
+            prepared = f"PREPARED '{db.engine.url.database} {name}'"
+            define(connection, "BEGIN")
+            define(connection, f"INSERT INTO item VALUES ({number}, '{name}')")
+            define(connection, prepared.replace("PREPARED", "PREPARE TRANSACTION"))
+            define(connection, f"{end} {prepared}")
+
+    assert [step[2]["name"] for step in db.steps()] == ["kept"]
     db.check()
 
 
