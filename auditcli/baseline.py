@@ -51,16 +51,17 @@ def record_baseline(
     clock: Clock = utc_now,
     chunk: int = _CHUNK,
     on_progress: Callable[[BaselineProgress], None] | None = None,
+    on_resume: Callable[[], None] | None = None,
 ) -> Baseline:
     """Record every row of every tracked table as a SNAPSHOT, in chunks, while others go on writing.
 
     Each chunk is a transaction of its own in which nobody changes its rows, so that a record of a later change has a
-    higher id than the snapshot. Broken off and called again it goes on where it stopped; called again after its end it
-    records all rows anew. Raises LogError where there is no log.
+    higher id than the snapshot. Broken off and called again it calls `on_resume` and goes on where it stopped; called
+    again after its end it records all rows anew. Raises LogError where there is no log.
     """
     with engine.connect() as connection, quiet(connection):
         run = _Run(connection, tables or log_tables(), clock, chunk)
-        return run.record(on_progress or (lambda _: None))
+        return run.record(on_progress or (lambda _: None), on_resume or (lambda: None))
 
 
 class _Run:
@@ -72,10 +73,12 @@ class _Run:
         self._dialect = dialect_of(connection)
         self._scenes = Scenes(tables, {}, create=False, clock=clock)
 
-    def record(self, on_progress: Callable[[BaselineProgress], None]) -> Baseline:
+    def record(self, on_progress: Callable[[BaselineProgress], None], on_resume: Callable[[], None]) -> Baseline:
         with self._connection.begin():
             names = [shape.table for shape in self._enter().tracked_shapes()]
             stored = self._stored()
+        if stored:
+            on_resume()
         counts = dict.fromkeys(sorted(names, key=str), 0)
         for table in counts:
             is_done = stored.get(str(table)) == "done"

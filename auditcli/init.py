@@ -9,7 +9,14 @@ from datetime import datetime
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from auditcli.capture.triggers import NOTHING_TO_DO, CaptureWork, plan_capture, refresh_triggers, waiting_at_most
+from auditcli.capture.triggers import (
+    NOTHING_TO_DO,
+    CaptureWork,
+    drop_unwanted,
+    plan_capture,
+    refresh_triggers,
+    waiting_at_most,
+)
 from auditcli.dialects import Dialect
 from auditcli.driver import run
 from auditcli.errors import LockTimeout, NotFound, UsageError
@@ -24,7 +31,7 @@ from auditcli.log.settings import (
     write_tracking,
 )
 from auditcli.log.tables import LogTables
-from auditcli.log.upgrade import creation_lock, find_log, init_log, log_ddl
+from auditcli.log.upgrade import check_log, creation_lock, find_log, init_log, log_ddl
 from auditcli.model import TableName
 from auditcli.shape import DatabaseShape, TableShape
 
@@ -114,6 +121,21 @@ def prepare(
             remember_shapes(connection, tables, [planned.tracking.recorded(shape) for shape in shapes], now)
             work = refresh_triggers(connection, tables, dialect, planned.tracking)
     return replace(planned, capture=work)
+
+
+def remove_leftovers(
+    connection: Connection, tables: LogTables, dialect: Dialect, *, lock_timeout: float = 2.0, dry_run: bool = False
+) -> CaptureWork:
+    """Take away the triggers of a log whose tables somebody dropped; raises LogError where there are none either."""
+    with waiting_at_most(connection, dialect, lock_timeout), connection.begin():
+        if dialect.begin_write_sql is not None and not dry_run:
+            _lock(connection, dialect, dialect.begin_write_sql)
+        work = plan_capture(connection, tables, dialect, Tracking(), is_new=True)
+        if not work.drop:
+            check_log(connection, tables)
+        if not dry_run:
+            drop_unwanted(connection, dialect, work)
+    return work
 
 
 def _lock(connection: Connection, dialect: Dialect, begin_write: str) -> None:

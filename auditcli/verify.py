@@ -1,36 +1,33 @@
 """Proving that nothing was missed: the log, folded to its end, against all rows that are there.
 
-Each table's records are folded in id order into a scratch database, so that memory stays flat. On the way every
+Each table's records are folded in id order into a database of its own, so that memory stays flat; it may be kept in a
+file, from which the next run goes on. On the way every
 `before` has to be what the record before it left, so that a change missed in the middle shows too; then every live row
 is compared with the state that the fold ended in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
-from itertools import chain
 from pathlib import Path
-
-from sqlalchemy import or_
 
 from auditcli import codec
 from auditcli.driver import run
-from auditcli.log.query import Criteria
+from auditcli.feed import Place
 from auditcli.log.reader import Gap, LogReader
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking
 from auditcli.model import Change, Image, JsonValue, RowKey, TableName
 from auditcli.rows import RowReader, image_word
 from auditcli.shape import DatabaseShape, TableShape
-from auditcli.verifying.checkpoint import Checkpoint, Stretch, checkpoint_file
-from auditcli.verifying.states import Scratch, State, States
+from auditcli.verifying.checkpoint import Fold, folding
+from auditcli.verifying.states import Break, State, States
 
 _PAGE = 1000
-_RANGES_A_QUERY = 200
 
 
 class Kind(StrEnum):
@@ -78,21 +75,25 @@ class Tally:
 class Verification:
     """One run over one consistent snapshot; `tallies` is complete when `differences` is exhausted.
 
-    With a `checkpoint` the fold goes on from what that file holds, and is kept in it for the next time if nothing
-    differs. Raises UsageError for a file that does not fit.
+    With a `checkpoint` the fold goes on from the one kept in that file, if it exists, and is kept there at the end:
+    `start` and `end` say where. The rows that are there are always all looked at, and what was found wrong in the
+    records that were folded before is told again.
     """
 
     def __init__(
         self,
         reader: LogReader,
         wanted: frozenset[TableName] | None = None,
-        checkpoint: Path | None = None,
         on_progress: Callable[[TableName, Tally], None] | None = None,
+        *,
+        checkpoint: Path | None = None,
     ) -> None:
         self.tallies: dict[TableName, Tally] = {}
+        self.start: Place | None = None
+        self.end: Place | None = None
+        self._checkpoint = checkpoint
         self._reader = reader
         self._wanted = wanted
-        self._checkpoint = checkpoint
         self._on_progress = on_progress or (lambda _table, _tally: None)
 
     def differences(self) -> Iterator[Difference]:
@@ -102,35 +103,28 @@ class Verification:
             run(reader.connection, reader.dialect.begin_snapshot_sql)
         shapes = read_shapes(reader.connection, reader.dialect)
         tracking = read_tracking(reader.connection, reader.tables)
-        if self._checkpoint is None:
-            with Scratch() as scratch:
-                yield from self._compared(shapes, tracking, scratch)
-            return
-        with checkpoint_file(self._checkpoint, reader) as (scratch, checkpoint):
-            last_id = reader.last_id()
-            yield from self._compared(shapes, tracking, scratch, checkpoint)
-            # A fold on which something was missing is done again, so that it is named again.
-            if not any(tally.differences for tally in self.tallies.values()):
-                checkpoint.complete(list(self.tallies), last_id)
+        with folding(reader, self._checkpoint) as fold:
+            self.start = fold.start
+            tables = self._tables(shapes, tracking)
+            fold.keep_only(tables)
+            for table in tables:
+                tally = self.tallies[table] = Tally()
+                for found in self._run_of(table, shapes, tracking).differences(fold):
+                    tally.in_gaps += found.is_known_gap
+                    tally.differences += not found.is_known_gap
+                    yield found
+            self.end = fold.finish() if fold.is_kept else None
 
-    def _compared(
-        self, shapes: DatabaseShape, tracking: Tracking, scratch: Scratch, checkpoint: Checkpoint | None = None
-    ) -> Iterator[Difference]:
-        for table in self._tables(shapes, tracking):
-            tally = self.tallies[table] = Tally()
-            self._on_progress(table, tally)
-            on_progress = partial(self._on_progress, table, tally)
-            run = _TableRun(self._reader, table, shapes.tables.get(table), tracking, tally, on_progress)
-            states = scratch.of(table)
-            for found in chain(
-                run.fold(states, Stretch() if checkpoint is None else checkpoint.stretch(table)),
-                run.compare(states, scratch),
-            ):
-                tally.in_gaps += found.is_known_gap
-                tally.differences += not found.is_known_gap
-                yield found
-            if checkpoint is None:
-                states.forget()
+    def _run_of(self, table: TableName, shapes: DatabaseShape, tracking: Tracking) -> _TableRun:
+        tally = self.tallies[table]
+        return _TableRun(
+            self._reader,
+            table,
+            shapes.tables.get(table),
+            tracking,
+            tally,
+            on_progress=lambda: self._on_progress(table, tally),
+        )
 
     def _tables(self, shapes: DatabaseShape, tracking: Tracking) -> list[TableName]:
         own = self._reader.tables.table_names
@@ -147,24 +141,37 @@ class _TableRun:
         shape: TableShape | None,
         tracking: Tracking,
         tally: Tally,
+        *,
         on_progress: Callable[[], None],
     ) -> None:
+        self._on_progress = on_progress
         self._reader = reader
         self._table = table
         self._shape = shape
         self._masked = frozenset(tracking.mask_columns.get(str(table), ()))
         self._excluded = frozenset(tracking.exclude_columns.get(str(table), ()))
         self._tally = tally
-        self._on_progress = on_progress
         self._gaps = reader.gaps(tables=[table])
         remembered = reader.table_shape(table)
         self._key = (shape or remembered).primary_key if shape or remembered else ()  # type: ignore[union-attr]
 
+    def differences(self, fold: Fold) -> Iterator[Difference]:
+        """All that differs; a fold that is not kept forgets the table at the end."""
+        states, changes = fold.states(self._table, self._key)
+        for known in states.breaks():
+            yield self._broken(known)
+        yield from self._fold(states, changes)
+        with states.untouched() if fold.is_kept else nullcontext():
+            yield from self._compare(states)
+            for state in states.left():
+                yield self._difference(Kind.EXTRA, state)
+        if not fold.is_kept:
+            states.forget()
+
     # The fold, and whether each record starts where the one before it ended.
 
-    def fold(self, states: States, stretch: Stretch) -> Iterator[Difference]:
-        """Take the states on over the table's records."""
-        for change in self._records(stretch):
+    def _fold(self, states: States, changes: Iterable[Change]) -> Iterator[Difference]:
+        for change in changes:
             self._tally.records += 1
             if self._tally.records % _PAGE == 0:
                 self._on_progress()
@@ -174,17 +181,13 @@ class _TableRun:
             elif known is not None and change.before is not None and known.image is not None:
                 column = self._first_difference(known.image, change.before)
                 if column is not None:
-                    yield self._difference(Kind.BROKEN, known, column, change.before.get(column), until=change.id)
+                    found = Break(known, column, change.before.get(column), change.id)
+                    states.put_break(found)
+                    yield self._broken(found)
             states.put(self._word(change.image), _state(change))
 
-    def _records(self, stretch: Stretch) -> Iterator[Change]:
-        """The records of a stretch: first those that appeared late, which no later one of their row was folded over."""
-        log_id, of_table = self._reader.tables.changelog.c.id, self._reader.in_table(self._table)
-        for start in range(0, len(stretch.missing), _RANGES_A_QUERY):
-            some = stretch.missing[start : start + _RANGES_A_QUERY]
-            late = or_(*(log_id.between(first, last) for first, last in some))
-            yield from self._reader.records(Criteria((*of_table, late)))
-        yield from self._reader.records(Criteria((*of_table, log_id > stretch.after_id)))
+    def _broken(self, found: Break) -> Difference:
+        return self._difference(Kind.BROKEN, found.state, found.column, found.found, until=found.until_id)
 
     def _first_difference(self, left: Image, right: Image) -> str | None:
         """The first column that both know and that differs."""
@@ -199,25 +202,18 @@ class _TableRun:
 
     # The rows that are there.
 
-    def compare(self, states: States, scratch: Scratch) -> Iterator[Difference]:
-        """Compare all live rows with the states, which stay as they are."""
-        with scratch.untouched():
-            yield from self._compare_rows(states)
-            for state in states.left():
-                yield self._difference(Kind.EXTRA, state)
-
-    def _compare_rows(self, states: States) -> Iterator[Difference]:
+    def _compare(self, states: States) -> Iterator[Difference]:
         if self._shape is None:
             return
         rows = RowReader(self._reader.connection, self._reader.dialect)
         place: tuple[object, ...] | None = None
         while page := rows.page(self._shape, place, _PAGE):
             place = page[-1].locator
-            self._on_progress()
             for row in page:
                 self._tally.rows += 1
                 image = {column: value for column, value in row.image.items() if column not in self._excluded}
                 yield from self._compare_row(states, image)
+            self._on_progress()
             if len(page) < _PAGE or not self._shape.locator:
                 return
 

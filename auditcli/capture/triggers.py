@@ -115,8 +115,7 @@ def plan_capture(
 
 def carry_out(connection: Connection, tables: LogTables, dialect: Dialect, work: CaptureWork) -> None:
     """Do the work; broken off where definitions can't be rolled back, it is gone on with by planning anew."""
-    for gone in work.drop:
-        _define(connection, dialect, gone, [dialect.drop_capture_sql(work.log, gone.kind, gone.name, gone.table)])
+    drop_unwanted(connection, dialect, work)
     done = {_word(each.kind, each.name, each.table) for each in work.unchanged}
     for each in work.create:
         _define(connection, dialect, each, each.create)
@@ -125,6 +124,12 @@ def carry_out(connection: Connection, tables: LogTables, dialect: Dialect, work:
             _store_hashes(connection, tables, work, done)
     texts = {word: each.digest for word, each in _installed(connection, tables, dialect).items()}
     _store_hashes(connection, tables, work, done, texts)
+
+
+def drop_unwanted(connection: Connection, dialect: Dialect, work: CaptureWork) -> None:
+    """Do the part of the work that needs no log."""
+    for gone in work.drop:
+        _define(connection, dialect, gone, [dialect.drop_capture_sql(work.log, gone.kind, gone.name, gone.table)])
 
 
 @contextmanager

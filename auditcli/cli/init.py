@@ -14,6 +14,7 @@ from auditcli.cli.who import check_reason
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from auditcli.capture.triggers import CaptureWork
     from auditcli.connect import Database
     from auditcli.init import Preparation, Wishes
     from auditcli.model import TableName
@@ -71,27 +72,46 @@ def init(
         check_reason(app.target, who)
     with app.database(writing=not dry_run, lock_timeout=lock_timeout) as database:
         app.out.note(f"target: {database.target.masked_url}")
-        planned = _prepared(database, wishes, remove=remove, dry_run=dry_run, lock_timeout=lock_timeout)
+        if remove and _is_log_gone(database):
+            _remove_leftovers(app, database, dry_run=dry_run, lock_timeout=lock_timeout)
+            return
+        planned = _prepared(database, wishes, dry_run=dry_run, lock_timeout=lock_timeout)
         if dry_run:
             for statement in planned.sql(database.dialect):
                 app.out.text(database.dialect.script_sql(statement) + "\n")
         _tell(app, planned, dry_run=dry_run)
         if baseline and not dry_run:
-            _record_baseline(app, database)
+            record_rows(app, database)
         if not remove:
             app.out.note(_next_step(planned))
 
 
-def _prepared(database: Database, wishes: Wishes, *, remove: bool, dry_run: bool, lock_timeout: float) -> Preparation:
-    from auditcli.clock import utc_now
-    from auditcli.init import plan_preparation, prepare
-    from auditcli.log.upgrade import check_log
+def _is_log_gone(database: Database) -> bool:
+    from auditcli.log.upgrade import find_log
+
+    with database.engine.connect() as connection:
+        return find_log(connection, database.tables) is None
+
+
+def _remove_leftovers(app: AppContext, database: Database, *, dry_run: bool, lock_timeout: float) -> None:
+    from auditcli.init import remove_leftovers
 
     tables, dialect = database.tables, database.dialect
     with database.engine.connect() as connection:
-        if remove:
-            check_log(connection, tables)
-            connection.rollback()
+        work = remove_leftovers(connection, tables, dialect, lock_timeout=lock_timeout, dry_run=dry_run)
+    if dry_run:
+        for statement in work.statements(dialect):
+            app.out.text(dialect.script_sql(statement) + "\n")
+    app.out.note(f"the log {tables.changelog_name} is gone; what captured for it is left")
+    _tell_triggers(app, work, dry_run=dry_run)
+
+
+def _prepared(database: Database, wishes: Wishes, *, dry_run: bool, lock_timeout: float) -> Preparation:
+    from auditcli.clock import utc_now
+    from auditcli.init import plan_preparation, prepare
+
+    tables, dialect = database.tables, database.dialect
+    with database.engine.connect() as connection:
         if dry_run:
             return plan_preparation(connection, tables, dialect, wishes)
         return prepare(connection, tables, dialect, wishes, now=utc_now(), lock_timeout=lock_timeout)
@@ -115,7 +135,10 @@ def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
     for table, columns in planned.gone.items():
         named = ", ".join(f"{table}.{column}" for column in columns)
         app.out.note(f"warning: {named}, left out or masked, is gone; if it has another name now, name that one")
-    work = planned.capture
+    _tell_triggers(app, planned.capture, dry_run=dry_run)
+
+
+def _tell_triggers(app: AppContext, work: CaptureWork, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     for word, objects in (("installed", work.create), ("removed", work.drop), ("up to date", work.unchanged)):
         count = sum(each.kind == "trigger" for each in objects)
@@ -123,7 +146,8 @@ def _tell(app: AppContext, planned: Preparation, *, dry_run: bool) -> None:
             app.out.note(f"triggers: {count} {word if word == 'up to date' else would + word}")
 
 
-def _record_baseline(app: AppContext, database: Database) -> None:
+def record_rows(app: AppContext, database: Database) -> None:
+    """Record all rows as they are, and tell a person how far that has come."""
     from auditcli.baseline import BaselineProgress, record_baseline
     from auditcli.present import counted
 
@@ -136,9 +160,11 @@ def _record_baseline(app: AppContext, database: Database) -> None:
             rate = sum(rows.values()) / max(time.monotonic() - begun, 0.001)
             tell(f"baseline: {reached.table}, {counted(reached.rows, 'row')}, {rate:,.0f} a second")
 
-        found = record_baseline(database.engine, tables=database.tables, on_progress=on_progress)
-    resumed = ", going on where an earlier run stopped" if found.resumed else ""
-    app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are{resumed}")
+        def on_resume() -> None:
+            app.out.note("baseline: going on where an earlier run stopped")
+
+        found = record_baseline(database.engine, tables=database.tables, on_progress=on_progress, on_resume=on_resume)
+    app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are")
 
 
 def _next_step(planned: Preparation) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auditcli.cli.context import AppContext
+from auditcli.cli.init import record_rows
 from auditcli.cli.options import WhoOptions
 from auditcli.cli.who import actor_of, check_reason
 
@@ -60,11 +61,7 @@ def resume(
             done = resume_tables(connection, database.tables, database.dialect, tables, now=utc_now())
         _tell(app, done, "recorded again")
         if baseline:
-            from auditcli.baseline import record_baseline
-            from auditcli.present import counted
-
-            found = record_baseline(database.engine, tables=database.tables)
-            app.out.note(f"baseline: {counted(sum(found.rows.values()), 'row')} recorded as they are")
+            record_rows(app, database)
         elif done.tables:
             app.out.note("what happened in between is not in the log; --baseline records the rows as they are now")
 

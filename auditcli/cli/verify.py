@@ -14,7 +14,7 @@ from auditcli.errors import ExitCode, NotFound, UsageError
 if TYPE_CHECKING:
     from auditcli.log.reader import LogReader
     from auditcli.model import TableName
-    from auditcli.verify import Difference, Verification
+    from auditcli.verify import Difference, Tally, Verification
 
 _COLUMNS = ("difference", "table", "row", "column", "logged", "found", "last_change", "timestamp", "actor")
 
@@ -27,7 +27,7 @@ def verify(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Go on from the fold in this file, and keep it there for the next time."),
+        typer.Option(metavar="FILE", help="Fold on from what the last run kept in this file, and keep it there."),
     ] = None,
 ) -> int:
     """Fold the log and compare it with all rows that are there; exit 1 where they differ.
@@ -35,14 +35,14 @@ def verify(
     Examples:
       audit verify
       audit verify --table orders
-      audit verify --checkpoint shop.verified
+      audit verify --checkpoint shop.checkpoint
       audit verify -o json
     """
-    if checkpoint is not None and tables:
-        raise UsageError("a checkpoint is of all tables", hint="leave out --table, or --checkpoint")
     from auditcli.present import counted
-    from auditcli.verify import Tally, Verification
+    from auditcli.verify import Verification
 
+    if tables and checkpoint is not None:
+        raise UsageError("a checkpoint is of all tables", hint="leave out --table, or --checkpoint")
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()
@@ -51,7 +51,7 @@ def verify(
             def on_progress(table: TableName, tally: Tally) -> None:
                 tell(f"verify: {table}, {counted(tally.records, 'change')}, {counted(tally.rows, 'row')}")
 
-            run = Verification(reader, wanted, checkpoint, on_progress)
+            run = Verification(reader, wanted, on_progress, checkpoint=checkpoint)
             app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
         _tell(app, run)
     return ExitCode.DIFFERENCES if any(tally.differences for tally in run.tallies.values()) else ExitCode.DONE
@@ -85,7 +85,10 @@ def _tell(app: AppContext, run: Verification) -> None:
 
     whole = totals(run.tallies)
     looked_at = f"{counted(whole.rows, 'row')} of {counted(len(run.tallies), 'table')}"
-    app.out.note(f"compared {looked_at} with {counted(whole.records, 'change')}")
+    after = "" if run.start is None else f" after change {run.start.log_id}, where the checkpoint ends"
+    app.out.note(f"compared {looked_at} with {counted(whole.records, 'change')}{after}")
+    if run.end is not None:
+        app.out.note(f"the checkpoint now ends with change {run.end.log_id}")
     open_tables = [f"{table} {tally.not_covered:,}" for table, tally in run.tallies.items() if tally.not_covered]
     if open_tables:
         app.out.note(f"{counted(whole.not_covered, 'row')} not covered: neither a change nor a baseline speaks of them")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TextIO, TypeAlias
@@ -15,6 +12,7 @@ from auditcli.export.delimited import write_csv, write_tsv
 from auditcli.export.form import COLUMNS, change_to_json
 from auditcli.export.jsontext import write_json, write_jsonl
 from auditcli.model import Change
+from auditcli.wholefile import appearing
 
 __all__ = ["COLUMNS", "ExportFormat", "change_to_json", "export_changes", "format_of", "write_file"]
 
@@ -71,61 +69,8 @@ def write_file(changes: Iterable[Change], path: Path, format: ExportFormat | str
     A file of that name is replaced at the end; until then, and where anything fails, it stays as it was.
     """
     chosen = format_of(path) if format is None else named_format(str(format))
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder", hint="name a file in it")
-    unfinished, written = _write_beside(changes, path, chosen)
-    try:
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise _not_written(path, error) from error
-    _flush_folder(path.parent)
-    return written
-
-
-def _write_beside(changes: Iterable[Change], path: Path, format: ExportFormat) -> tuple[Path, int]:
-    """A finished file in the same folder, so that it can take the name in one step."""
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}-", suffix=".part")
-    except OSError as error:
-        raise _not_written(path, error) from error
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-            written = export_changes(changes, format, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.chmod(_permissions(path))
-    except BaseException as error:
-        unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _not_written(path, error) from error
-        raise
-    return unfinished, written
-
-
-def _permissions(path: Path) -> int:
-    """Those of the file that is replaced, else what a new file gets."""
-    with suppress(FileNotFoundError):
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _flush_folder(folder: Path) -> None:
-    # Without this the new name may be lost in a crash; some systems don't open folders and keep names by themselves.
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _not_written(path: Path, error: OSError) -> UsageError:
-    if not path.parent.is_dir():
-        return UsageError(
-            f"no folder {path.parent} to write {path.name} to", hint="make it first, or name another file"
-        )
-    return UsageError(f"can't write {path}: {error.strerror or error}", hint="name a file that you may write")
+    with (
+        appearing(path) as unfinished,
+        unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
+        return export_changes(changes, chosen, stream)

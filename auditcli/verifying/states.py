@@ -1,4 +1,4 @@
-"""Where a fold keeps the rows' last states: in a scratch database that goes to disk when it grows."""
+"""Where a fold keeps the rows' last states: in a database of its own, which goes to disk when it grows."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from auditcli import codec
-from auditcli.model import Image, TableName
+from auditcli.model import Image, JsonValue
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS state (
-  of_table TEXT, word TEXT, image TEXT, change_id INTEGER, timestamp TEXT, actor TEXT);
-CREATE INDEX IF NOT EXISTS state_word ON state (of_table, word);
+TABLES = """
+CREATE TABLE state (place INTEGER PRIMARY KEY, number INTEGER, word TEXT, image TEXT, change_id INTEGER,
+  timestamp TEXT, actor TEXT);
+CREATE INDEX state_word ON state (number, word);
+CREATE TABLE broken (place INTEGER PRIMARY KEY, number INTEGER, image TEXT, change_id INTEGER, timestamp TEXT,
+  actor TEXT, column_name TEXT, found TEXT, until_id INTEGER);
 """
-_COLUMNS = "rowid, image, change_id, timestamp, actor"
+_CACHE = 8_000
+"""Kilobytes of it that are held in memory."""
+_COLUMNS = "place, image, change_id, timestamp, actor"
+
+_Stored = tuple[int, str | None, int, str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,53 +36,57 @@ class State:
     image: Image | None
 
 
-class Scratch:
-    """The database of the states of all tables' rows; without a file it is gone when it is closed."""
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A record that does not start where the one before it ended: that one's state, a column, and its own id."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        # Without a name the database lives in memory until it grows.
-        self.connection = sqlite3.connect("" if path is None else path, isolation_level=None)
+    state: State
+    column: str
+    found: JsonValue
+    until_id: int
 
-    def __enter__(self) -> Self:
-        self.connection.executescript(_TABLE)
-        self.connection.execute("BEGIN")
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.connection.close()
-
-    def of(self, table: TableName) -> States:
-        """The states of one table's rows."""
-        return States(self.connection, json.dumps([table.schema, table.name]))
-
-    @contextmanager
-    def untouched(self) -> Iterator[None]:
-        """What is taken inside this block is there again afterwards."""
-        self.connection.execute("SAVEPOINT untouched")
-        yield
-        self.connection.execute("ROLLBACK TO untouched")
-        self.connection.execute("RELEASE untouched")
+def open_states(path: str = "") -> sqlite3.Connection:
+    """A database for states; without a path it is gone when it is closed."""
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute(f"PRAGMA cache_size = -{_CACHE:d}")
+        # A file takes its name only when it is finished and flushed.
+        database.execute("PRAGMA synchronous = OFF")
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
 
 
 class States:
     """The states of one table's rows, by a word for each row; equal rows of a table without a key share one."""
 
-    def __init__(self, scratch: sqlite3.Connection, table: str) -> None:
-        self._scratch = scratch
-        self._table = table
+    def __init__(self, database: sqlite3.Connection, number: int) -> None:
+        self._database = database
+        self._number = number
 
     def put(self, word: str, state: State) -> None:
         """Remember a row's state."""
-        image = None if state.image is None else codec.dump(state.image)
-        values = (self._table, word, image, state.change_id, state.timestamp.isoformat(), state.actor)
-        self._scratch.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?, ?)", values)
+        values = (self._number, word, *_stored(state))
+        sql = "INSERT INTO state (number, word, image, change_id, timestamp, actor) VALUES (?, ?, ?, ?, ?, ?)"
+        self._database.execute(sql, values)
+
+    def put_break(self, found: Break) -> None:
+        """Remember what was wrong."""
+        values = (self._number, *_stored(found.state), found.column, codec.dump(found.found), found.until_id)
+        self._database.execute("INSERT INTO broken VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def breaks(self) -> list[Break]:
+        """All that was wrong."""
+        sql = f"SELECT {_COLUMNS}, column_name, found, until_id FROM broken WHERE number = ? ORDER BY place"
+        rows = self._database.execute(sql, (self._number,)).fetchall()
+        return [Break(_state(row[:5]), row[5], json.loads(row[6]), row[7]) for row in rows]
 
     def take(self, word: str, image: Image) -> State | None:
         """The state of the row of that word, preferably the one that looks like the image; it is forgotten."""
         rows = self._at(word, "image IS NOT NULL")
-        fitting = (row for row in rows if codec.same_image(json.loads(row[1]), image))
+        fitting = (row for row in rows if codec.same_image(json.loads(row[1] or "null"), image))
         return self._taken(next(fitting, rows[-1] if rows else None))
 
     def take_gone(self, word: str) -> State | None:
@@ -89,26 +96,43 @@ class States:
 
     def left(self) -> Iterator[State]:
         """The states of rows that nobody took, in the order of their last changes."""
-        of_table = f"SELECT {_COLUMNS} FROM state WHERE of_table = ? AND image IS NOT NULL ORDER BY change_id"
-        return (_state(row) for row in self._scratch.execute(of_table, (self._table,)))
+        sql = f"SELECT {_COLUMNS} FROM state WHERE number = ? AND image IS NOT NULL ORDER BY change_id"
+        return map(_state, self._database.execute(sql, (self._number,)))
 
     def forget(self) -> None:
-        """The table's rows are done with."""
-        self._scratch.execute("DELETE FROM state WHERE of_table = ?", (self._table,))
+        """Forget all rows."""
+        for table in ("state", "broken"):
+            self._database.execute(f"DELETE FROM {table} WHERE number = ?", (self._number,))
 
-    def _at(self, word: str, condition: str) -> list[tuple[int, str, int, str, str | None]]:
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """What is taken inside the block is back after it."""
+        self._database.execute("SAVEPOINT untouched")
+        try:
+            yield
+        finally:
+            self._database.execute("ROLLBACK TO untouched")
+            self._database.execute("RELEASE untouched")
+
+    def _at(self, word: str, condition: str) -> list[_Stored]:
         sql = (
-            f"SELECT {_COLUMNS} FROM state WHERE of_table = ? AND word = ? AND {condition} ORDER BY change_id LIMIT 20"
+            f"SELECT {_COLUMNS} FROM state WHERE number = ? AND word = ? AND {condition} ORDER BY change_id, place "
+            "LIMIT 20"
         )
-        return self._scratch.execute(sql, (self._table, word)).fetchall()
+        return self._database.execute(sql, (self._number, word)).fetchall()
 
-    def _taken(self, row: tuple[int, str, int, str, str | None] | None) -> State | None:
+    def _taken(self, row: _Stored | None) -> State | None:
         if row is None:
             return None
-        self._scratch.execute("DELETE FROM state WHERE rowid = ?", row[:1])
+        self._database.execute("DELETE FROM state WHERE place = ?", row[:1])
         return _state(row)
 
 
-def _state(row: tuple[int, str | None, int, str, str | None]) -> State:
+def _stored(state: State) -> tuple[str | None, int, str, str | None]:
+    image = None if state.image is None else codec.dump(state.image)
+    return image, state.change_id, state.timestamp.isoformat(), state.actor
+
+
+def _state(row: _Stored) -> State:
     _, image, change_id, timestamp, actor = row
     return State(change_id, datetime.fromisoformat(timestamp), actor, None if image is None else json.loads(image))

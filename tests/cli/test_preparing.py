@@ -97,6 +97,27 @@ def test_init_remove_takes_the_triggers_away_and_leaves_the_log(run: Audit, empt
     assert "\tcustomer\t99\t" in run("-u", str(empty), "log").out
 
 
+@pytest.mark.parametrize("kept", [(), ("changelog_transaction", "changelog_replaced")])
+def test_init_remove_takes_triggers_away_whose_log_is_gone(run: Audit, empty: Path, kept: tuple[str, ...]) -> None:
+    run("-u", str(empty), "init")
+    with closing(sqlite3.connect(empty)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'changelog%' AND type = 'table'")
+        for (name,) in tables.fetchall():
+            if name not in kept:
+                connection.execute(f'DROP TABLE "{name}"')
+
+    would = run("-u", str(empty), "init", "--remove", "--dry-run")
+    removed = run("-u", str(empty), "init", "--remove")
+    again = run("-u", str(empty), "init", "--remove")
+
+    assert (would.code, "DROP TRIGGER" in would.out) == (0, True)
+    assert (removed.code, again.code) == (0, 8)
+    assert "the log changelog is gone" in removed.err
+    assert _triggers(empty) == {}
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.execute("INSERT INTO customer (id) VALUES (99)")
+
+
 def test_init_waits_for_a_lock_no_longer_than_it_is_told(run: Audit, empty: Path) -> None:
     with closing(sqlite3.connect(empty, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -150,6 +171,27 @@ def test_pause_leaves_a_gap_and_resume_closes_it(run: Audit, empty: Path) -> Non
     assert "nothing to do, paused already: customer" in again.err
     assert gaps == [("customer", 0, "alice", "import")]
     assert inserted == [("99",)]
+
+
+@pytest.fixture
+def full(empty: Path) -> Path:
+    """A database with so many rows that recording them takes a while."""
+    with closing(sqlite3.connect(empty)) as connection:
+        connection.executemany("INSERT INTO orders (id) VALUES (?)", ((key,) for key in range(40_000)))
+        connection.commit()
+    return empty
+
+
+def test_a_baseline_that_was_broken_off_says_that_it_goes_on(run: Audit, full: Path) -> None:
+    run("-u", str(full), "init")
+    with closing(sqlite3.connect(full)) as connection:
+        connection.execute('INSERT INTO changelog_meta VALUES (\'baseline\', \'{"customer":"done","orders":[39989]}\')')
+        connection.commit()
+
+    ran = run("-u", str(full), "init", "--baseline")
+
+    assert "baseline: going on where an earlier run stopped" in ran.err
+    assert "baseline: 10 rows recorded as they are" in ran.err
 
 
 def test_pausing_a_table_that_is_not_tracked_is_refused(run: Audit, empty: Path) -> None:

@@ -82,7 +82,21 @@ def test_a_database_without_a_log_can_not_be_verified(run: Audit, tmp_path: Path
     assert run("-u", str(path), "verify").code == 8
 
 
-def test_a_checkpoint_is_of_all_tables(run: Audit, tmp_path: Path) -> None:
-    ran = run("-u", str(tmp_path / "app.db"), "verify", "--table", "item", "--checkpoint", "kept")
+def test_a_checkpoint_is_gone_on_from(run: Audit, recorded: Path) -> None:
+    checkpoint = recorded.with_name("app.checkpoint")
+    first = run("-u", str(recorded), "verify", "--checkpoint", str(checkpoint))
+    _write(recorded, "UPDATE item SET name = 'd' WHERE id = 1")
 
-    assert (ran.code, ran.error) == (2, "a checkpoint is of all tables")
+    second = run("-u", str(recorded), "verify", "--checkpoint", str(checkpoint))
+
+    assert (first.code, second.code) == (0, 0)
+    assert "the checkpoint now ends with change 3" in first.err
+    assert "with 1 change after change 3, where the checkpoint ends" in second.err
+    assert "the checkpoint now ends with change 4" in second.err
+
+
+def test_a_checkpoint_of_some_tables_is_refused(run: Audit, recorded: Path) -> None:
+    ran = run("-u", str(recorded), "verify", "--table", "item", "--checkpoint", "x")
+
+    assert ran.code == 2
+    assert ran.error == "a checkpoint is of all tables"

@@ -1,0 +1,70 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from auditcli.errors import UsageError
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """An empty file in the same folder, which takes the name in one step when the block ends, and goes when it fails.
+
+    A file of that name is replaced at the end; until then, and where anything fails, it stays as it was.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint="name a file in it")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}-", suffix=".part")
+        os.close(descriptor)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        _flush(unfinished)
+        unfinished.chmod(_permissions(path))
+        unfinished.replace(path)
+    except BaseException as error:
+        unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _not_written(path, error) from error
+        raise
+    _flush_folder(path.parent)
+
+
+def _permissions(path: Path) -> int:
+    """Those of the file that is replaced, else what a new file gets."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    # Without this the new name may be lost in a crash; some systems don't open folders and keep names by themselves.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _not_written(path: Path, error: OSError) -> UsageError:
+    if not path.parent.is_dir():
+        return UsageError(
+            f"no folder {path.parent} to write {path.name} to", hint="make it first, or name another file"
+        )
+    return UsageError(f"can't write {path}: {error.strerror or error}", hint="name a file that you may write")
