@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -46,6 +46,7 @@ class KeySource(Enum):
     PARAMETERS = auto()
     RESULT = auto()
     OUR_RETURNING = auto()
+    UPSERT_RETURNING = auto()
     THEIR_RETURNING = auto()
 
 
@@ -78,23 +79,38 @@ def prepare(statement: Insert, shape: TableShape, parameters: Parameters, dialec
     table = target(statement)
     assert table is not None, "the caller asked for it before"
     columns = columns_named(table, shape.primary_key) if shape.primary_key else None
-    if columns is not None and _keys_are_known(statement, columns, parameters, shape):
+    action = on_conflict(statement, shape)
+    # Many parameter sets would become one statement, which may not touch a row twice.
+    is_told = not statement._returning and len(parameters) <= 1
+    races = dialect.upserts_race and action is not OnConflict.FAIL and is_told
+    if columns is not None and not races and _keys_are_known(statement, columns, parameters, shape):
         return PreparedInsert(statement, table, shape, KeySource.PARAMETERS)
     if statement._returning:
         return PreparedInsert(statement, table, shape, _their_returning(statement, shape))
     if columns is not None and _result_tells_keys(statement, table, columns, parameters, shape):
         return PreparedInsert(statement, table, shape, KeySource.RESULT)
     locators: list[ColumnElement[Any]] = [sa.literal_column(name) for name in _returned_locator(shape, dialect)]
+    if races and action is OnConflict.UPDATE:
+        told = statement.returning(*locators, sa.literal_column(dialect.inserted_sql))
+        return PreparedInsert(told, table, shape, KeySource.UPSERT_RETURNING)
     return PreparedInsert(statement.returning(*locators), table, shape, KeySource.OUR_RETURNING)
 
 
 def new_rows(
-    connection: Connection, prepared: PreparedInsert, result: CursorResult[Any]
+    connection: Connection, prepared: PreparedInsert, result: CursorResult[Any], known: Callable[[], Container[Values]]
 ) -> tuple[tuple[str, ...], list[Values]]:
-    """The names and values by which the new rows are found, once the INSERT ran."""
+    """The names and values by which the new rows are found, once the INSERT ran.
+
+    `known` gives the locators of rows that were there before. Raises CaptureError where an upsert changed another one.
+    """
     shape = prepared.shape
     if prepared.key_source is KeySource.OUR_RETURNING:
         return shape.locator, _consumed(result, len(shape.locator))
+    if prepared.key_source is KeySource.UPSERT_RETURNING:
+        told = _consumed(result, len(shape.locator) + 1)
+        updated = [row[:-1] for row in told if not row[-1]]
+        _refuse_unread(shape, updated, known() if updated else ())
+        return shape.locator, [row[:-1] for row in told]
     columns = columns_named(prepared.table, shape.primary_key) or []
     if prepared.key_source is KeySource.THEIR_RETURNING:
         return shape.primary_key, _peeked(result, shape)
@@ -110,6 +126,16 @@ def new_rows(
             hint="give the key in the statement, or use capture triggers",
         )
     return shape.primary_key, raw_values(connection, columns, keys)
+
+
+def _refuse_unread(shape: TableShape, updated: Sequence[Values], known: Container[Values]) -> None:
+    """What another transaction committed between our look and the upsert is not known as it was."""
+    unread = [row for row in updated if row not in known]
+    if unread:
+        raise CaptureError(
+            f"an upsert on {shape.table} met a row that another transaction had just inserted: {unread[0]}",
+            hint="run the transaction again, as after a failed serialization, or use capture triggers",
+        )
 
 
 def colliding_queries(

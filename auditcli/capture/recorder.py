@@ -260,6 +260,12 @@ class Unit:
         """Rows that the unit makes, by the values of the columns (or locator) `names`."""
         self._touched_rows(table).expected.setdefault(tuple(names), []).extend(rows)
 
+    def known(self, table: TableName) -> Set[Values]:
+        """The locators of the rows that were read, or were found to be made by the unit."""
+        touched = self._touched_rows(table)
+        self._find_made(touched)
+        return touched.before.keys() | touched.made | set(touched.moved.values())
+
     def expect_move(self, table: TableName, old: Values, new: Values) -> None:
         """A row whose locator the unit changes."""
         self._touched_rows(table).moved[old] = new

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,7 +43,8 @@ class Touch:
     def note_result(self, connection: Connection, result: CursorResult[Any]) -> None:
         """Take the keys of new rows from the result, and check what could not be made certain before."""
         if self.insert is not None:
-            names, rows = inserts.new_rows(connection, self.insert, result)
+            known = partial(self.unit.known, self.table)
+            names, rows = inserts.new_rows(connection, self.insert, result, known)
             self.unit.expect(self.table, names, rows)
         count = result.rowcount
         if self.most_rows is not None and (count > self.most_rows or (self.exactly and count != self.most_rows)):

@@ -94,6 +94,15 @@ class Dialect(ABC):
     cascades_fire_triggers: ClassVar[bool] = True
     """Whether rows that the database changes along a foreign key fire the triggers of their table."""
 
+    upserts_race: ClassVar[bool] = False
+    """Whether an INSERT may meet a row that was not there when its key was looked up under a lock a moment before.
+
+    Such a database tells by `inserted_sql` in a RETURNING clause which rows an upsert made.
+    """
+
+    inserted_sql: ClassVar[str] = ""
+    """Whether a row that an upsert returns is new."""
+
     limits_text: ClassVar[bool] = True
     """Whether a text column refuses what is longer than its type says."""
 

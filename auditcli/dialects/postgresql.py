@@ -24,6 +24,8 @@ class PostgreSQL(Dialect):
     images_need_types: ClassVar[bool] = True
     values_are_json: ClassVar[bool] = True
     functions_may_write: ClassVar[bool] = True
+    upserts_race: ClassVar[bool] = True
+    inserted_sql: ClassVar[str] = "(xmax = 0)"
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
     row_share_sql: ClassVar[str] = "FOR SHARE"
     begin_snapshot_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

@@ -60,7 +60,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   )
   SELECT (SELECT {signature} FROM pg_attribute AS a WHERE a.attrelid = relation AND {stored}),
     ARRAY(SELECT name FROM key ORDER BY place), ARRAY(SELECT kind FROM key ORDER BY place), listed.sql,
-    CASE WHEN listed.is_needed THEN 'SELECT pg_catalog.row_to_json(x)::text FROM (SELECT ' || listed.sql
+    CASE WHEN listed.is_needed THEN 'SELECT pg_catalog.row_to_json(x.*)::text FROM (SELECT ' || listed.sql
       || ' FROM (SELECT ($1).*) AS r) AS x' ELSE '' END,
     ARRAY(SELECT name FROM named WHERE attnum = ANY (masked))
   FROM listed
@@ -167,8 +167,8 @@ BEGIN
   EXECUTE format($sql$
     INSERT INTO {changelog} (transaction_id, "timestamp", actor, table_schema, table_name, row_id, event_type, before,
       source)
-    SELECT $1, clock_timestamp() AT TIME ZONE 'UTC', $2, $3, $4, {row_id}(row_to_json(x), $5, $6), 'TRUNCATE',
-      CASE WHEN $7 = '{{}}' THEN row_to_json(x)::text ELSE {image}(row_to_json(x), NULL, $7) END, 'trigger'
+    SELECT $1, clock_timestamp() AT TIME ZONE 'UTC', $2, $3, $4, {row_id}(row_to_json(x.*), $5, $6), 'TRUNCATE',
+      CASE WHEN $7 = '{{}}' THEN row_to_json(x.*)::text ELSE {image}(row_to_json(x.*), NULL, $7) END, 'trigger'
     FROM (SELECT %s FROM ONLY %s AS r) AS x$sql$, _plan.columns_sql, TG_RELID::regclass)
   USING _transaction, _actor, nullif(_schema, TG_ARGV[7]), _table, _plan.keys, _plan.kinds, _plan.masked_names;
   RETURN NULL;

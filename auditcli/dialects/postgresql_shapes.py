@@ -61,7 +61,8 @@ LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE {_OWN} ORDER BY n.nspname, c.relname, a.attnum"""
 
 _KEYS_SQL = f"""
-SELECT {_SCHEMA}, c.relname, i.indisprimary, i.indexprs IS NOT NULL OR i.indpred IS NOT NULL,
+SELECT {_SCHEMA}, c.relname, i.indisprimary, i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+    OR coalesce(to_jsonb(i) ->> 'indnullsnotdistinct', 'false') = 'true',
   ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(number, place)
     JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number
     WHERE k.place <= i.indnkeyatts ORDER BY k.place)

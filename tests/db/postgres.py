@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,11 @@ def be_hostile(connection: Connection) -> None:
 def settings_of(connection: Connection) -> list[str]:
     """What those settings are now."""
     return [str(connection.exec_driver_sql(f"SHOW {name}").scalar_one()) for name in HOSTILE]
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Wait for what another thread is about to do."""
+    deadline = time.monotonic() + 10
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -29,8 +29,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import sessionmaker
 
 import auditcli
-from auditcli.errors import UnrecordableWrite
-from tests.db.postgres import Watched, scratch_engine
+from auditcli.errors import CaptureError, UnrecordableWrite
+from tests.db.postgres import Watched, scratch_engine, wait_until
 
 METADATA = MetaData()
 ITEM = Table(
@@ -131,6 +131,18 @@ def test_an_upsert_beside_an_index_on_part_of_the_rows_is_recorded_by_a_plain_ke
     assert [event[0] for event in shop.events()] == (["INSERT", "UPDATE"] if by_plain_key else [])
 
 
+def test_an_upsert_through_an_index_in_which_nulls_are_alike_is_refused_for_it_hits_rows_that_no_lookup_finds(
+    shop: Shop,
+) -> None:
+    shop.write("ALTER TABLE item ADD UNIQUE NULLS NOT DISTINCT (kind)")
+    put = insert(ITEM).values(id=1).on_conflict_do_update(index_elements=["kind"], set_={"n": 100})
+
+    with shop.factory.begin() as session, pytest.raises(UnrecordableWrite, match="unique index on an expression or"):
+        session.execute(put)
+
+    assert shop.events() == []
+
+
 def test_an_upsert_with_a_condition_leaves_rows_alone_that_do_not_meet_it(items: Shop) -> None:
     with items.factory.begin() as session:
         put = insert(ITEM).values([{"id": 1, "n": 70}, {"id": 2, "n": 71}])
@@ -183,6 +195,32 @@ def test_two_writers_of_one_row_leave_an_unbroken_chain(items: Shop) -> None:
 
     steps = items.steps()[2:]
     assert [(before["n"], after["n"]) for _, before, after in steps] == [(9 + n, 10 + n) for n in range(50)]
+
+
+@pytest.mark.parametrize("action", ["update", "nothing"])
+def test_an_upsert_that_meets_a_row_inserted_meanwhile_never_passes_it_off_as_its_own(items: Shop, action: str) -> None:
+    put = insert(ITEM).values(id=50, kind="late")
+    late = (
+        put.on_conflict_do_nothing()
+        if action == "nothing"
+        else put.on_conflict_do_update(index_elements=["id"], set_={"kind": "late"})
+    )
+
+    def second() -> None:
+        with items.factory.begin() as session:
+            session.execute(late)
+
+    with ThreadPoolExecutor() as pool:
+        with items.factory.begin() as first:
+            first.execute(insert(ITEM).values(id=50, kind="early"))
+            waiting = pool.submit(second)
+            wait_until(lambda: bool(items.query("SELECT 1 FROM pg_locks WHERE NOT granted")))
+        with nullcontext() if action == "nothing" else pytest.raises(CaptureError, match="had just inserted"):
+            waiting.result()
+    second()
+
+    found = [(event, after["kind"]) for event, _, after in items.steps()[2:]]
+    assert found == [("INSERT", "early"), *([("UPDATE", "late")] if action == "update" else [])]
 
 
 def test_a_writer_of_a_row_that_another_one_changed_meanwhile_records_what_was_there(items: Shop) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -19,7 +19,7 @@ from auditcli.dialects.capture import CaptureContext, LogNames
 from auditcli.driver import define, run
 from auditcli.log.tables import log_tables
 from auditcli.model import TableName
-from tests.db.postgres import POSTGRESQL, Watched, scratch_engine
+from tests.db.postgres import POSTGRESQL, Watched, scratch_engine, wait_until
 
 NAMES = LogNames(log_tables().changelog_name, TableName(log_tables().transaction.name))
 ITEM = "CREATE TABLE item (id int PRIMARY KEY, name text)"
@@ -109,20 +109,13 @@ def test_a_child_is_numbered_after_the_parent_that_its_foreign_key_waited_for(en
     with ThreadPoolExecutor() as pool, engine.connect() as other, other.begin():
         define(other, "SELECT pg_advisory_lock(7)")
         waiting = pool.submit(db.write, "INSERT INTO child VALUES (1, 5)")
-        _wait_until(lambda: bool(db.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")))
+        wait_until(lambda: bool(db.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")))
         db.write("INSERT INTO parent VALUES (5)")
         define(other, "SELECT pg_advisory_unlock(7)")
         waiting.result()
 
     assert db.events() == [("INSERT", "parent", "5"), ("INSERT", "child", "1")]
     db.check()
-
-
-def _wait_until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_truncate_with_an_old_snapshot_is_refused_for_it_would_miss_what_was_committed_since(items: Watched) -> None:
@@ -142,7 +135,7 @@ def test_a_truncate_that_waited_for_a_writer_records_the_writers_rows(items: Wat
         with writer.begin():
             define(writer, "INSERT INTO item VALUES (1)")
             waiting = pool.submit(items.write, "TRUNCATE item")
-            _wait_until(lambda: bool(items.query("SELECT 1 FROM pg_locks WHERE NOT granted")))
+            wait_until(lambda: bool(items.query("SELECT 1 FROM pg_locks WHERE NOT granted")))
         waiting.result()
 
     assert [event[0] for event in items.events()] == ["INSERT", "TRUNCATE"]

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from auditcli.driver import define
 from auditcli.model import TableName
 from tests.db.postgres import POSTGRESQL, Watched, scratch_engine
 
@@ -365,6 +366,23 @@ def test_all_of_this_works_on_the_newest_version_too(make_on_18: Make) -> None:
     db.check()
 
 
+def test_a_prepared_transaction_is_recorded_when_it_is_committed_and_not_when_it_is_rolled_back(
+    make_on_18: Make,
+) -> None:
+    db = make_on_18(ITEM)
+
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for number, (name, end) in enumerate([("kept", "COMMIT"), ("gone", "ROLLBACK")]):
+            prepared = f"PREPARED '{db.engine.url.database} {name}'"
+            define(connection, "BEGIN")
+            define(connection, f"INSERT INTO item VALUES ({number}, '{name}')")
+            define(connection, prepared.replace("PREPARED", "PREPARE TRANSACTION"))
+            define(connection, f"{end} {prepared}")
+
+    assert [step[2]["name"] for step in db.steps()] == ["kept"]
+    db.check()
+
+
 def test_an_update_that_changes_nothing_is_not_recorded(make: Make) -> None:
     db = make("CREATE TABLE item (id int PRIMARY KEY, name text, doc json, n numeric)")
     db.write("""INSERT INTO item VALUES (1, 'a', '{"a": 1, "a": 2}', 1.0)""")
@@ -490,6 +508,23 @@ def test_a_table_and_its_columns_may_have_any_name(make: Make, name: str) -> Non
     assert {change.table for change in db.changes()} == {TableName(name), TableName(name, name)}
     assert db.steps()[1][2] == {name: 1, "v": "b", "doc": "1"}
     assert db.changes()[2].row_id == '[1,"x"]'
+
+
+def test_columns_may_have_the_names_that_the_triggers_use_themselves(make: Make) -> None:
+    names = ("x", "r", "n", "o", "a", "key", "value", "old", "new", "tg_op", "_before", "_after", "image", "u")
+    listed = ", ".join(f"{name} text DEFAULT '{name}'" for name in names)
+    db = make(
+        "CREATE TYPE pair AS (one int, two int)",
+        f"CREATE TABLE x (id int PRIMARY KEY, doc jsonb, {listed})",
+        "CREATE TABLE r (id int PRIMARY KEY, x pair, r pair, secret text)",
+        mask_columns={"r": ("secret",)},
+    )
+
+    db.write("INSERT INTO x VALUES (1, '1')", "INSERT INTO r VALUES (1, (1, 2), (3, 4), 's')")
+    db.write("UPDATE x SET x = 'y', r = doc::text", "UPDATE r SET x = (5, 6)", "TRUNCATE x, r")
+
+    assert db.steps()[1][2] == {"id": 1, "x": "(1,2)", "r": "(3,4)", "secret": {"$masked": True}}
+    assert [event[0] for event in db.events()] == ["INSERT"] * 2 + ["UPDATE"] * 2 + ["TRUNCATE"] * 2
 
 
 def test_two_tables_of_one_name_in_two_schemas_are_not_confused(make: Make) -> None:

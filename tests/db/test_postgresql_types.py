@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from typing import Any
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, insert, text
@@ -13,13 +14,16 @@ from sqlalchemy.types import NullType
 
 import auditcli
 from auditcli import codec
+from auditcli.apply import apply_plan
 from auditcli.dialects import Fragment
 from auditcli.driver import ValueReading, run
 from auditcli.log.schema import read_shapes
+from auditcli.log.tables import log_tables
 from auditcli.model import Image, TableName
 from auditcli.rows import RowReader
 from auditcli.shape import ColumnShape, TableShape
-from tests.db.postgres import POSTGRESQL, Watched, be_hostile, scratch_engine, settings_of
+from auditcli.undo import plan_undo
+from tests.db.postgres import HOSTILE, POSTGRESQL, Watched, be_hostile, scratch_engine, settings_of
 
 DEFINITIONS = (
     "CREATE EXTENSION IF NOT EXISTS hstore",
@@ -289,3 +293,36 @@ def _guarded(connection: Connection, shape: TableShape, column: ColumnShape, ima
     with ValueReading(connection, POSTGRESQL).of(shape):
         sql = f"SELECT id FROM {POSTGRESQL.table_sql(shape.table)} WHERE {guard.sql} ORDER BY id"
         return [row[0] for row in run(connection, sql, guard.values)]
+
+
+def test_an_undo_writes_values_back_as_they_were_in_a_database_with_settings_of_its_own() -> None:
+    with scratch_engine() as engine:
+        db = Watched(
+            engine,
+            "CREATE TABLE item (id int PRIMARY KEY, t text[], x xml, i interval, r regclass, b box, n numeric)",
+            "CREATE TABLE plain (t text[], x xml, j json)",
+        )
+        db.write(
+            """INSERT INTO item VALUES (1, ARRAY[NULL, 'NULL'], 'a <b/>', '-1 day +1 hour', 'pg_class',
+            '(1,2),(0.1,0.30000000000000004)', 0.00000000010)""",
+            "INSERT INTO plain VALUES (ARRAY[NULL, 'NULL'], 'a', '1'), (ARRAY[NULL, 'NULL'], 'a', '1')",
+        )
+        before = _all_bytes(db)
+        db.write("DELETE FROM item", "UPDATE plain SET j = '2'", "TRUNCATE plain")
+        for name, value in HOSTILE.items():
+            if name != "search_path":
+                db.write(f"ALTER DATABASE {engine.url.database} SET {name} = '{value}'")
+        engine.dispose()
+
+        with engine.connect() as connection:
+            last = db.changes()[-1].transaction_id
+            plan = plan_undo(connection, log_tables(), transaction=last)
+        apply_plan(engine, plan)
+
+        assert _all_bytes(db) == before
+        db.check()
+
+
+def _all_bytes(db: Watched) -> list[Any]:
+    parts = [f"SELECT encode(record_send(t.*), 'hex') FROM {table} AS t" for table in ("item", "plain")]
+    return [row[0] for row in db.query(" UNION ALL ".join(parts) + " ORDER BY 1")]
