@@ -15,7 +15,7 @@ from hypothesis import settings
 from sqlalchemy import URL, Engine, create_engine
 
 from tests.clock import SettableClock
-from tests.servers import MARIADB, POSTGRESQL, Server, ask, required_url
+from tests.servers import MARIADB, POSTGRESQL, Server, ask
 
 _TEST_SETTINGS = ("AUDIT_TEST_", "AUDIT_REQUIRE_SERVERS")
 
@@ -70,15 +70,3 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def clock() -> SettableClock:
     """A clock that stands still until the test moves it."""
     return SettableClock()
-
-
-@pytest.fixture
-def postgresql_url() -> str:
-    """A PostgreSQL server that answers."""
-    return required_url(POSTGRESQL)
-
-
-@pytest.fixture
-def mariadb_url() -> str:
-    """A MariaDB server that answers."""
-    return required_url(MARIADB)
