@@ -110,8 +110,12 @@ BEGIN
   IF TG_OP = 'UPDATE' AND OLD *= NEW THEN
     RETURN NULL;
   END IF;
-  IF TG_ARGV[0] IS DISTINCT FROM
-    (SELECT {signature} FROM pg_attribute AS a WHERE a.attrelid = TG_RELID AND {stored}) THEN
+  -- What the system knows at once of a plain table comes first: neither written anew nor with one more column.
+  IF (_image_sql <> '' OR _masked <> '{{}}' OR cardinality(_keys) > 1
+      OR pg_relation_filenode(TG_RELID)::text IS DISTINCT FROM TG_ARGV[9]
+      OR has_column_privilege(TG_RELID, TG_ARGV[10]::int2, 'SELECT') IS NOT NULL)
+    AND TG_ARGV[0] IS DISTINCT FROM
+      (SELECT {signature} FROM pg_attribute AS a WHERE a.attrelid = TG_RELID AND {stored}) THEN
     SELECT p.keys, p.kinds, p.image_sql, p.masked_names INTO _keys, _kinds, _image_sql, _masked
     FROM {plan}(TG_RELID, TG_ARGV[5]::int2[], TG_ARGV[6]::int2[]) AS p;
   END IF;
@@ -132,6 +136,10 @@ BEGIN
   END IF;
   IF cardinality(_keys) > 0
     AND (_row_id IS NULL OR length(_row_id) * 4 > {limit} OR length(_old_row_id) * 4 > {limit}) THEN
+    IF coalesce(_after, _before)::json ->> _keys[1] IS NULL THEN
+      -- The key has another name by now.
+      SELECT p.keys, p.kinds INTO _keys, _kinds FROM {plan}(TG_RELID, TG_ARGV[5]::int2[], TG_ARGV[6]::int2[]) AS p;
+    END IF;
     _row_id := {row_id}(coalesce(_after, _before)::json, _keys, _kinds);
     IF TG_OP = 'UPDATE' THEN _old_row_id := {row_id}(_before::json, _keys, _kinds); END IF;
   END IF;
@@ -147,7 +155,8 @@ BEGIN
 END
 $function$"""
 """Records one row's change. Its arguments: signature, keys, their kinds, the query of images, masked columns by name;
-excluded and masked columns by number; the default schema; `part` for what belongs to a partitioned table."""
+excluded and masked columns by number; the default schema; `part` for what belongs to a partitioned table; the number
+of the table's file, and that of its next column."""
 
 CAPTURE_TRUNCATE = """CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql {safe} AS $function$
 DECLARE
@@ -187,9 +196,10 @@ ROW_TRIGGER = f"""-- {{signature}}
 BEGIN
   SELECT p.* INTO _plan FROM {{plan}}(_table, _excluded, _masked) AS p;
   EXECUTE format('CREATE OR REPLACE TRIGGER {{trigger}} AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
-    'EXECUTE FUNCTION {{function}}(%L, %L, %L, %L, %L, %L, %L, %L, %L)', _table, _plan.signature, _plan.keys,
+    'EXECUTE FUNCTION {{function}}(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L, %L)', _table, _plan.signature, _plan.keys,
     _plan.kinds, _plan.image_sql, _plan.masked_names, _excluded, _masked, current_schema(),
-    (SELECT CASE relkind WHEN 'p' THEN 'part' ELSE '' END FROM pg_class WHERE oid = _table));
+    (SELECT CASE relkind WHEN 'p' THEN 'part' ELSE '' END FROM pg_class WHERE oid = _table),
+    coalesce(pg_relation_filenode(_table)::text, ''), (SELECT relnatts + 1 FROM pg_class WHERE oid = _table));
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER {{trigger}}', _table);
 END"""
 
