@@ -152,9 +152,12 @@ class _TableRun:
         self._excluded = frozenset(tracking.exclude_columns.get(str(table), ()))
         self._tally = tally
         self._gaps = reader.gaps(tables=[table])
-        self._types = _Types(reader.epochs(table), shape)
+        epochs = reader.epochs(table)
+        self._types = _Types(epochs, shape)
         remembered = reader.table_shape(table)
         self._key = (shape or remembered).primary_key if shape or remembered else ()  # type: ignore[union-attr]
+        # A key's columns may have had other names.
+        self._keys = tuple(dict.fromkeys([self._key, *(epoch.primary_key for _, epoch in reversed(epochs))]))
 
     def differences(self, fold: Fold) -> Iterator[Difference]:
         """All that differs; a fold that is not kept forgets the table at the end."""
@@ -242,8 +245,9 @@ class _TableRun:
 
     def _word(self, image: Image) -> str:
         """What finds a row's state again: its key, or all of its values where it has none."""
-        if self._key and all(column in image for column in self._key):
-            return codec.dump([image[column] for column in self._key])
+        for key in self._keys:
+            if key and all(column in image for column in key):
+                return codec.dump([image[column] for column in key])
         return image_word(image)
 
     def _difference(

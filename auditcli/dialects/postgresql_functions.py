@@ -111,13 +111,15 @@ BEGIN
     RETURN NULL;
   END IF;
   -- What the system knows at once of a plain table comes first: neither written anew nor with one more column.
-  IF (_image_sql <> '' OR _masked <> '{{}}' OR cardinality(_keys) > 1
-      OR pg_relation_filenode(TG_RELID)::text IS DISTINCT FROM TG_ARGV[9]
-      OR has_column_privilege(TG_RELID, TG_ARGV[10]::int2, 'SELECT') IS NOT NULL)
-    AND TG_ARGV[0] IS DISTINCT FROM
+  -- A condition of its own: one with a query in it is no simple expression, which is evaluated without ado.
+  IF _image_sql <> '' OR _masked <> '{{}}' OR cardinality(_keys) > 1
+    OR pg_relation_filenode(TG_RELID)::text IS DISTINCT FROM TG_ARGV[9]
+    OR has_column_privilege(TG_RELID, TG_ARGV[10]::int2, 'SELECT') IS NOT NULL THEN
+    IF TG_ARGV[0] IS DISTINCT FROM
       (SELECT {signature} FROM pg_attribute AS a WHERE a.attrelid = TG_RELID AND {stored}) THEN
-    SELECT p.keys, p.kinds, p.image_sql, p.masked_names INTO _keys, _kinds, _image_sql, _masked
-    FROM {plan}(TG_RELID, TG_ARGV[5]::int2[], TG_ARGV[6]::int2[]) AS p;
+      SELECT p.keys, p.kinds, p.image_sql, p.masked_names INTO _keys, _kinds, _image_sql, _masked
+      FROM {plan}(TG_RELID, TG_ARGV[5]::int2[], TG_ARGV[6]::int2[]) AS p;
+    END IF;
   END IF;
   IF _image_sql = '' THEN
     IF TG_OP <> 'INSERT' THEN _before := row_to_json(OLD)::text; END IF;

@@ -174,3 +174,11 @@ def test_a_table_that_comes_again_with_other_columns_goes_on_in_the_same_log(ite
 def dialect_name(engine: Engine) -> str:
     """What SQLAlchemy calls the database."""
     return engine.dialect.name
+
+
+def test_a_key_that_has_another_name_now_is_still_that_rows_key(item: Table) -> None:
+    item.change("ALTER TABLE item RENAME COLUMN id TO number")
+    item.write("UPDATE item SET price = 400 WHERE number = 1")
+
+    assert item.records()[-1]["row_id"] == "1"
+    assert item.audit("verify").code == 0
