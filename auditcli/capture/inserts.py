@@ -67,7 +67,7 @@ def on_conflict(statement: Insert, shape: TableShape) -> OnConflict:
     if "REPLACE" in words or shape.replaces:
         return OnConflict.REPLACE
     if clause is not None:
-        return OnConflict.UPDATE if hasattr(clause, "update_values_to_set") else OnConflict.IGNORE
+        return OnConflict.IGNORE if _updates(clause) is None else OnConflict.UPDATE
     return OnConflict.IGNORE if "IGNORE" in words else OnConflict.FAIL
 
 
@@ -156,16 +156,22 @@ def colliding_queries(
 
 
 def updated_columns(statement: Insert) -> set[str]:
-    """The columns that ON CONFLICT DO UPDATE may change; those of the conflicting key stay when set from `excluded`."""
+    """The columns that an upsert may change; those of the conflicting key stay when set from `excluded`."""
     clause: Any = statement._post_values_clause
-    updates = clause.update_values_to_set
-    pairs = updates.items() if isinstance(updates, Mapping) else updates
-    matched = {str(getattr(element, "name", element)) for element in clause.inferred_target_elements or ()}
+    updates = _updates(clause)
+    pairs = updates.items() if isinstance(updates, Mapping) else updates or ()
+    elements = getattr(clause, "inferred_target_elements", None) or ()
+    matched = {str(getattr(element, "name", element)) for element in elements}
     return {
         name
         for column, value in pairs
         if (name := str(getattr(column, "name", column))) not in matched or not _is_excluded(value, name)
     }
+
+
+def _updates(clause: Any) -> Any:
+    """What ON CONFLICT DO UPDATE, or ON DUPLICATE KEY UPDATE, assigns; None for a clause that assigns nothing."""
+    return getattr(clause, "update_values_to_set", None) or getattr(clause, "update", None)
 
 
 def _is_excluded(value: Any, name: str) -> bool:

@@ -161,6 +161,8 @@ class Tracker:
         """Read what the statement may change, if that matters to the log."""
         connection = writing.recorder.connection
         reason = untracked_reason()
+        self._scene(writing)
+        self._scenes.remember(connection)
         if reason is not None:
             scene = self._scene(writing)
             self._leave_gap(writing, written_tables_of(scene, connection, statement, schema_map), reason)
@@ -221,6 +223,8 @@ class Tracker:
         if writing is None:
             return
         scene = self._scene(writing)
+        if names:
+            self._scenes.remember(connection)
         writing.recorder.hand_over()
         written = [table for table in scene.shapes.tables if table.name.lower() in names and scene.matters(table)]
         reason = untracked_reason()
@@ -341,7 +345,7 @@ class Tracker:
             and self._scenes.driver_in_transaction(connection)
         ):
             return known if known.owner is self else None
-        scene = self._scenes.enter(connection)
+        scene = self._scenes.enter(connection, is_certain=False)
         recorder = Recorder(connection, scene, self._scenes.clock)
         # The lock above may have begun the transaction.
         writing = Writing(self, connection.get_transaction(), recorder)

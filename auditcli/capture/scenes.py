@@ -44,6 +44,7 @@ class Scenes:
         self._create = create
         self._known: WeakKeyDictionary[Engine, tuple[_Facts, Scene]] = WeakKeyDictionary()
         self._triggered: WeakKeyDictionary[Engine, tuple[_Facts, float]] = WeakKeyDictionary()
+        self._unremembered: WeakKeyDictionary[Engine, Scene] = WeakKeyDictionary()
         self._prepared: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()
 
     def dialect(self, connection: Connection) -> Dialect:
@@ -67,8 +68,10 @@ class Scenes:
                 return
             self._prepared[connection.engine] = True
 
-    def enter(self, connection: Connection) -> Scene:
+    def enter(self, connection: Connection, *, is_certain: bool = True) -> Scene:
         """Take the write lock and return what the transaction has to know.
+
+        Where it is not certain that anything will be written, since a query may call what writes, nothing is yet.
 
         Raises LogError where there is no log, and CaptureError in AUTOCOMMIT unless triggers record everything.
         """
@@ -87,6 +90,8 @@ class Scenes:
                 "this engine is in AUTOCOMMIT: a change and its record could not be one transaction",
                 hint="write through a transaction, or install capture triggers",
             )
+        if is_certain:
+            self.remember(connection)
         return scene
 
     def refresh(self, connection: Connection) -> Scene:
@@ -99,6 +104,13 @@ class Scenes:
         self._known[connection.engine] = (self._facts(connection), scene)
         connection.info[_UNCOMMITTED] = True
         return scene
+
+    def remember(self, connection: Connection) -> None:
+        """Something is written for certain: let the log remember the tables' shapes, if it does not know them yet."""
+        scene = self._unremembered.pop(connection.engine, None)
+        if scene is not None:
+            remember_shapes(connection, self._tables, scene.tracked_shapes(), self.clock())
+            connection.info[_UNCOMMITTED] = True
 
     def keep_uncommitted(self, connection: Connection) -> None:
         """A transaction committed: what it put into the log stays."""
@@ -183,7 +195,7 @@ class Scenes:
         check = check_columns if facts.tracking is None else check_keys
         check(tracking, shapes)
         scene = Scene(self._tables, self.dialect(connection), shapes, tracking, facts.triggered)
-        remember_shapes(connection, self._tables, scene.tracked_shapes(), self.clock())
+        self._unremembered[connection.engine] = scene
         return scene
 
     def _settle(self, connection: Connection, facts: _Facts) -> Tracking:

@@ -178,9 +178,10 @@ def _refused(dialect: Dialect, each: CaptureObject | Installed, error: DBAPIErro
         hint = f"try again, or wait longer with --lock-timeout SECONDS; {dialect.lock_holder_hint()}"
         return LockTimeout(f"{each.table or 'the database'} is locked; {left}", hint=hint)
     place = "" if each.table is None else f" on {each.table}"
+    said = str(error.orig).partition("\n")[0]
     return AuditError(
-        f"the {each.kind} {each.name!r}{place} can't be defined; {left}. The database says: {error.orig}",
-        hint="it takes the right to create triggers (GRANT TRIGGER on the table); if the table is gone, init again",
+        f"the {each.kind} {each.name!r}{place} can't be defined; {left}. The database says: {said}",
+        hint=f"{dialect.trigger_right}; if the table is gone, init again",
     )
 
 

@@ -272,6 +272,9 @@ class Dialect(ABC):
         """Drops one of the objects that `installed_capture_sql` lists."""
         return f"DROP {kind.upper()} IF EXISTS {self.quote(name)}"
 
+    trigger_right: ClassVar[str] = "it takes the right to create triggers"
+    """What a user has to have who installs triggers."""
+
     transactional_ddl: ClassVar[bool] = True
     """Whether definitions are undone by a rollback."""
 

@@ -24,6 +24,7 @@ class MySQL(Dialect):
     most_marks: ClassVar[int] = 2000
     values_are_json: ClassVar[bool] = True
     functions_may_write: ClassVar[bool] = True
+    trigger_right: ClassVar[str] = "it takes the right to create triggers (GRANT TRIGGER ON DATABASE.* TO USER)"
     transactional_ddl: ClassVar[bool] = False
     cascades_fire_triggers: ClassVar[bool] = False
     triggered_age: ClassVar[float] = 0.2
@@ -32,8 +33,8 @@ class MySQL(Dialect):
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
     row_share_sql: ClassVar[str] = "LOCK IN SHARE MODE"
     begin_snapshot_sql: ClassVar[str | None] = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
-    creation_lock_sql: ClassVar[str | None] = "SELECT GET_LOCK(CONCAT('auditcli.', DATABASE()), 10)"
-    creation_unlock_sql: ClassVar[str | None] = "SELECT RELEASE_LOCK(CONCAT('auditcli.', DATABASE()))"
+    creation_lock_sql: ClassVar[str | None] = "SELECT GET_LOCK(LEFT(CONCAT('auditcli.', DATABASE()), 64), 10)"
+    creation_unlock_sql: ClassVar[str | None] = "SELECT RELEASE_LOCK(LEFT(CONCAT('auditcli.', DATABASE()), 64))"
     read_only_sql: ClassVar[str | None] = "SET SESSION TRANSACTION READ ONLY"
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
     capture_limits: ClassVar[tuple[str, ...]] = (
@@ -123,7 +124,8 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
         return f"SET SESSION innodb_lock_wait_timeout = {seconds:d}, lock_wait_timeout = {seconds:d}"
 
     def is_lock_timeout(self, error: BaseException) -> bool:
-        return "Lock wait timeout exceeded" in str(error)
+        # By its number: the words are in the server's language.
+        return "(1205," in str(error) or "Lock wait timeout exceeded" in str(error)
 
     def trigger_names_sql(self) -> str:
         prefix = mysql_triggers.TRIGGER_PREFIX

@@ -16,7 +16,8 @@ _COLUMNS_SQL = f"""
 SELECT c.table_name, c.column_name, c.data_type, c.column_type, c.is_nullable, c.column_default, c.extra, t.engine
 FROM information_schema.columns AS c JOIN information_schema.tables AS t
   ON t.table_schema = c.table_schema AND t.table_name = c.table_name
-WHERE c.{_HERE} AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND c.extra NOT LIKE '%INVISIBLE%'
+WHERE c.{_HERE} AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
+  AND COALESCE(c.generation_expression, '') NOT IN ('ROW START', 'ROW END')
 ORDER BY c.table_name, c.ordinal_position"""
 
 _KEYS_SQL = f"""

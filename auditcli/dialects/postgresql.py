@@ -26,6 +26,7 @@ class PostgreSQL(Dialect):
     functions_may_write: ClassVar[bool] = True
     upserts_race: ClassVar[bool] = True
     inserted_sql: ClassVar[str] = "(xmax = 0)"
+    trigger_right: ClassVar[str] = "it takes the table's owner, or a member of that role"
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
     row_share_sql: ClassVar[str] = "FOR SHARE"
     begin_snapshot_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

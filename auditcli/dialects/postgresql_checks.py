@@ -12,6 +12,10 @@ _TABLES = "pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
 
 def checks(log: LogNames, row_trigger: str, truncate_trigger: str) -> list[Check]:
     """All questions."""
+    return [*_of_log(log), *_of_tables(row_trigger, truncate_trigger)]
+
+
+def _of_log(log: LogNames) -> list[Check]:
     schema, name = schema_sql(log.changelog), literal(log.changelog.name)
     of_log = f"n.nspname = {schema} AND (c.relname = {name} OR starts_with(c.relname, {name} || '_'))"
     return [
@@ -40,6 +44,11 @@ def checks(log: LogNames, row_trigger: str, truncate_trigger: str) -> list[Check
             "the publication {0} carries the log ({1}): a subscriber with triggers of its own has each change twice",
             "publish the tables by name instead of the log's, or leave the subscriber without triggers",
         ),
+    ]
+
+
+def _of_tables(row_trigger: str, truncate_trigger: str) -> list[Check]:
+    return [
         Check(
             "subscribed",
             f"""SELECT {_SCHEMA}, c.relname, s.subname FROM pg_subscription_rel AS e

@@ -249,3 +249,31 @@ def test_a_database_that_is_not_there_is_named(server: Server) -> None:
 
     assert ran.code == 4
     assert "no_such_db" in str(ran.error)
+
+
+def test_init_by_a_user_without_the_right_says_so_and_leaves_nothing(tmp_path: Path, run: Audit) -> None:
+    with scratch_url("postgresql", tmp_path) as url:
+        owner, clerk = Server(url, run), f"clerk{str(url.database)[-8:]}"
+        owner.write(*TABLES, f"CREATE ROLE {clerk} LOGIN", f"GRANT CREATE ON SCHEMA public TO {clerk}")
+
+        ran = Server(url.set(username=clerk), run).audit("init")
+
+        left = owner.rows("SELECT relname FROM pg_class WHERE relname LIKE 'changelog%'")
+        owner.write(f"DROP OWNED BY {clerk}", f"DROP ROLE {clerk}")
+    assert ran.code == 8
+    assert str(ran.error).startswith(
+        "the trigger 'Ra_auditcli_capture' on customer can't be defined; nothing was changed"
+    )
+    assert str(ran.hint).startswith("it takes the table's owner")
+    assert left == []
+
+
+def test_a_database_that_takes_no_writes_is_named_and_left_alone(tmp_path: Path, run: Audit) -> None:
+    with scratch_url("postgresql", tmp_path) as url:
+        Server(url, run).write(*TABLES)
+        replica = url.update_query_dict({"options": "-c default_transaction_read_only=on"})
+
+        ran = Server(replica, run).audit("init")
+
+    assert ran.code == 8
+    assert "read-only" in str(ran.error)

@@ -203,7 +203,7 @@ def test_a_refusal_in_the_middle_leaves_nothing_half_installed(engine: Engine, p
     with pytest.raises(AuditError, match=r"nothing was changed\. The database says: ") as refused:
         init(engine, Refusing())
 
-    assert "GRANT TRIGGER" in str(refused.value.hint)
+    assert str(refused.value.hint).startswith("it takes the right to create triggers")
     assert names(path, "trigger") == set()
     assert "changelog" not in names(path, "table")
 

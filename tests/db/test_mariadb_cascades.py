@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Engine, delete, update
 
 import auditcli
-from tests.db.mariadb import Watched, scratch_engine
+from tests.db.mariadb import scratch_engine
+from tests.db.watched import Watched
 
 PARENT = "CREATE TABLE p (id INT PRIMARY KEY, k VARCHAR(10) UNIQUE)"
 CHILD = "CREATE TABLE c (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)"

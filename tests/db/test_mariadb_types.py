@@ -19,7 +19,8 @@ from auditcli.log.schema import read_shapes
 from auditcli.model import TableName
 from auditcli.rows import RowReader
 from auditcli.shape import TableShape
-from tests.db.mariadb import HOSTILE, MARIADB, Watched, scratch_engine
+from tests.db.mariadb import HOSTILE, MARIADB, scratch_engine
+from tests.db.watched import Watched
 
 TYPES: dict[str, tuple[str, list[str]]] = {
     "tinyint": ("TINYINT", ["-128", "127", "0"]),

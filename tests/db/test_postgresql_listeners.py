@@ -30,7 +30,8 @@ from sqlalchemy.orm import sessionmaker
 
 import auditcli
 from auditcli.errors import CaptureError, UnrecordableWrite
-from tests.db.postgres import Watched, scratch_engine, wait_until
+from tests.db.postgres import scratch_engine, wait_until
+from tests.db.watched import Watched
 
 METADATA = MetaData()
 ITEM = Table(

@@ -19,7 +19,8 @@ from auditcli.dialects.capture import CaptureContext, LogNames
 from auditcli.driver import define, run
 from auditcli.log.tables import log_tables
 from auditcli.model import TableName
-from tests.db.postgres import POSTGRESQL, Watched, scratch_engine, wait_until
+from tests.db.postgres import POSTGRESQL, scratch_engine, wait_until
+from tests.db.watched import Watched
 
 NAMES = LogNames(log_tables().changelog_name, TableName(log_tables().transaction.name))
 ITEM = "CREATE TABLE item (id int PRIMARY KEY, name text)"

@@ -20,7 +20,8 @@ from auditcli.log.schema import read_shapes
 from auditcli.model import TableName
 from auditcli.rows import RowReader
 from auditcli.shape import TableShape
-from tests.db.postgres import POSTGRESQL, Watched, scratch_engine
+from tests.db.postgres import POSTGRESQL, scratch_engine
+from tests.db.watched import Watched
 
 TABLES = (
     "CREATE TABLE a (id int PRIMARY KEY, u text UNIQUE, v text)",

@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from auditcli.driver import define
 from auditcli.model import TableName
-from tests.db.postgres import POSTGRESQL, Watched, scratch_engine
+from tests.db.postgres import POSTGRESQL, scratch_engine
+from tests.db.watched import Watched
 
 Make = Callable[..., Watched]
 

@@ -23,7 +23,8 @@ from auditcli.model import Image, TableName
 from auditcli.rows import RowReader
 from auditcli.shape import ColumnShape, TableShape
 from auditcli.undo import plan_undo
-from tests.db.postgres import HOSTILE, POSTGRESQL, Watched, be_hostile, scratch_engine, settings_of
+from tests.db.postgres import HOSTILE, POSTGRESQL, be_hostile, scratch_engine, settings_of
+from tests.db.watched import Watched
 
 DEFINITIONS = (
     "CREATE EXTENSION IF NOT EXISTS hstore",

@@ -130,3 +130,19 @@ def test_a_table_that_lost_its_triggers_in_a_swap_is_recorded_by_the_listener(an
     last = [change for change in shop.changes() if change.row_id in ("51", "new")]
     assert {change.actor for change in last} == {"alice"}
     assert len({change.transaction_id for change in last}) == 1
+
+
+def test_a_query_that_calls_functions_writes_nothing_where_nothing_may_be_written(any_engine: Engine) -> None:
+    shop = Recorded(any_engine, "triggers")
+    auditcli.track(any_engine)
+    with any_engine.begin() as connection:
+        connection.execute(text("CREATE TABLE later (id INTEGER PRIMARY KEY)"))
+
+    with any_engine.connect() as connection:
+        if shop.dialect.begin_snapshot_sql is not None:
+            connection.exec_driver_sql(shop.dialect.begin_snapshot_sql)
+        found = connection.execute(
+            text("SELECT hex(id) FROM later" if any_engine.name != "postgresql" else "SELECT md5(id::text) FROM later")
+        ).all()
+
+    assert found == []

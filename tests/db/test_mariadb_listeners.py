@@ -1,0 +1,118 @@
+"""What applications write to MariaDB through SQLAlchemy's own words for it, recorded by listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.exc import OperationalError
+
+import auditcli
+from tests.db.mariadb import scratch_engine
+from tests.db.watched import Watched
+
+ITEM = "CREATE TABLE item (id INT PRIMARY KEY AUTO_INCREMENT, code VARCHAR(20) UNIQUE, n INT, note TEXT INVISIBLE)"
+CHILD = """CREATE TABLE child (id INT PRIMARY KEY, code VARCHAR(20),
+  FOREIGN KEY (code) REFERENCES item (code) ON UPDATE CASCADE)"""
+
+
+@pytest.fixture(params=["listeners", "triggers"])
+def items(request: pytest.FixtureRequest) -> Iterator[Watched]:
+    """Rows with a key and a code, and one that refers to a code."""
+    with scratch_engine() as engine:
+        watched = Watched(engine, ITEM, CHILD, triggers=request.param == "triggers")
+        auditcli.track(engine)
+        with engine.begin() as connection:
+            connection.execute(
+                watched.table("item").insert(), [{"id": 1, "code": "a", "n": 1}, {"id": 2, "code": "b", "n": 2}]
+            )
+            connection.execute(watched.table("child").insert(), [{"id": 1, "code": "a"}])
+        yield watched
+        watched.check()
+
+
+@pytest.mark.parametrize(
+    ("values", "updates", "expected"),
+    [
+        ({"id": 1, "code": "x"}, {"n": 7}, [("UPDATE", "item", "1")]),
+        ({"id": 9, "code": "b"}, {"n": 7}, [("UPDATE", "item", "2")]),
+        ({"id": 9, "code": "x"}, {"n": 7}, [("INSERT", "item", "9")]),
+        ({"id": 1, "code": "x"}, {"code": "z"}, [("UPDATE", "child", "1"), ("UPDATE", "item", "1")]),
+        ({"id": 2, "code": "b"}, {"code": "b"}, []),
+    ],
+    ids=["by the key", "by another key", "new", "with a child", "nothing"],
+)
+def test_an_upsert_is_recorded_as_what_it_did(
+    items: Watched, values: dict[str, Any], updates: dict[str, Any], expected: list[tuple[str, str, str]]
+) -> None:
+    known = len(items.changes())
+
+    with items.engine.begin() as connection:
+        connection.execute(insert(items.table("item")).values(**values).on_duplicate_key_update(**updates))
+
+    assert sorted(items.events()[known:]) == expected
+
+
+def test_an_upsert_of_many_rows_is_recorded(items: Watched) -> None:
+    rows = [{"code": "a", "n": 5}, {"code": "new", "n": 6}, {"code": "b", "n": 7}]
+    statement = insert(items.table("item")).values(rows)
+
+    with items.engine.begin() as connection:
+        connection.execute(statement.on_duplicate_key_update(n=statement.inserted.n))
+
+    assert sorted(event for event, _, _ in items.events()[3:]) == ["INSERT", "UPDATE", "UPDATE"]
+
+
+def test_an_insert_that_passes_over_what_is_there_is_recorded(items: Watched) -> None:
+    with items.engine.begin() as connection:
+        statement = insert(items.table("item")).prefix_with("IGNORE")
+        connection.execute(statement.values([{"id": 1, "code": "q"}, {"id": 9, "code": "q"}]))
+
+    assert items.events()[3:] == [("INSERT", "item", "9")]
+
+
+def test_a_column_that_a_star_does_not_show_is_recorded(items: Watched) -> None:
+    item = items.table("item")
+
+    with items.engine.begin() as connection:
+        connection.execute(update(item).where(item.c.id == 1).values(note="seen"))
+
+    assert (items.changes()[-1].after or {})["note"] == "seen"
+
+
+def test_a_deadlock_is_the_databases_error_and_leaves_nothing_half_recorded(items: Watched) -> None:
+    item = items.table("item")
+    with items.engine.connect() as one, items.engine.connect() as other:
+        one.execute(update(item).where(item.c.id == 1).values(n=10))
+        other.execute(update(item).where(item.c.id == 2).values(n=20))
+        other.exec_driver_sql("SET SESSION innodb_lock_wait_timeout = 1")
+
+        with pytest.raises(OperationalError, match=r"Lock wait timeout|Deadlock"):
+            other.execute(update(item).where(item.c.id == 1).values(n=21))
+        other.rollback()
+        one.execute(update(item).where(item.c.id == 2).values(n=11))
+        one.commit()
+
+    assert [change.row_id for change in items.changes()[3:]] == ["1", "2"]
+
+
+def test_a_definition_in_a_transaction_commits_what_came_before_with_its_records(items: Watched) -> None:
+    item = items.table("item")
+    with items.engine.connect() as connection:
+        connection.execute(update(item).where(item.c.id == 1).values(n=10))
+        connection.exec_driver_sql("CREATE TABLE other (id INT PRIMARY KEY)")
+        connection.execute(update(item).where(item.c.id == 2).values(n=20))
+        connection.rollback()
+
+    assert [change.row_id for change in items.changes()[3:]] == ["1"]
+
+
+def test_temporary_tables_are_nobodys_history(items: Watched) -> None:
+    with items.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE scratch (id INT PRIMARY KEY)")
+        connection.exec_driver_sql("INSERT INTO scratch VALUES (1)")
+
+    assert len(items.changes()) == 3
