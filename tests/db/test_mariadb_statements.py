@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -354,3 +355,28 @@ def test_writers_that_contend_for_rows_leave_an_unbroken_chain(items: Watched) -
     assert failures == []
     numbers = [change.transaction_id for change in items.changes()[3:]]
     assert {numbers.count(number) for number in set(numbers)} == {2}
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "expected"),
+    [
+        ("IGNORE", [("INSERT", "8"), ("INSERT", "9")]),
+        ("REPLACE", [("DELETE", "1"), ("INSERT", "1"), ("INSERT", "8"), ("INSERT", "9")]),
+    ],
+)
+def test_a_file_loaded_by_a_client_is_recorded_row_by_row(
+    items: Watched, tmp_path: Path, duplicates: str, expected: list[tuple[str, str]]
+) -> None:
+    file = tmp_path / "items.tsv"
+    file.write_text("1\tx\t0\n8\tp\t8\n9\tq\t9\n")
+    known = len(items.changes())
+    client = create_engine(items.engine.url, connect_args={"local_infile": True})
+
+    with client.begin() as connection:
+        connection.exec_driver_sql(f"LOAD DATA LOCAL INFILE '{file}' {duplicates} INTO TABLE item")
+    client.dispose()
+
+    changes = items.changes()[known:]
+    assert [(change.event_type.value, change.row_id) for change in changes] == expected
+    assert len({change.transaction_id for change in changes}) == 1
+    items.check()
