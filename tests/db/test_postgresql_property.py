@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import cast
 
 import psycopg
@@ -14,13 +12,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from auditcli import codec
 from auditcli.driver import define
 from auditcli.log.schema import read_shapes
 from auditcli.model import TableName
-from auditcli.rows import RowReader
-from auditcli.shape import TableShape
 from tests.db.postgres import POSTGRESQL, scratch_engine
+from tests.db.twins import Twins
 from tests.db.watched import Watched
 
 TABLES = (
@@ -79,15 +75,6 @@ def _statement(draw: st.DrawFn) -> str:
 STATEMENTS = st.lists(st.one_of(*[_statement()] * 6, st.sampled_from([SAVE, BACK, RELEASE])), max_size=16)
 
 
-@dataclass(frozen=True)
-class Twins:
-    """A database whose tables are there twice, in the second schema without triggers."""
-
-    recorded: Connection
-    untouched: Connection
-    shapes: dict[str, TableShape]
-
-
 @pytest.fixture(scope="module")
 def twins() -> Iterator[Twins]:
     with scratch_engine() as engine:
@@ -131,34 +118,13 @@ def _rows(connection: Connection) -> dict[str, list[str]]:
     }
 
 
-def _live(twins: Twins) -> Counter[str]:
-    reader = RowReader(twins.recorded, POSTGRESQL)
-    rows = ((table, row.image) for table, shape in twins.shapes.items() for row in reader.page(shape, None, 10_000))
-    return Counter(f"{table} {codec.dump(image)}" for table, image in rows)
-
-
-def _folded(twins: Twins) -> Counter[str]:
-    """The rows that the log leaves, each record starting from a row that is there."""
-    rows: Counter[str] = Counter()
-    records = twins.recorded.exec_driver_sql("SELECT id, table_name, before, after FROM changelog ORDER BY id")
-    for log_id, table, before, after in records.fetchall():
-        old, new = POSTGRESQL.image_reader([twins.shapes[table]])(before, after)
-        if old is not None:
-            word = f"{table} {codec.dump(old)}"
-            assert rows[word] > 0, f"#{log_id} starts from {word}, which is not there"
-            rows[word] -= 1
-        if new is not None:
-            rows[f"{table} {codec.dump(new)}"] += 1
-    return +rows
-
-
 @settings(max_examples=150)
 @given(STATEMENTS)
 def test_any_statements_are_recorded_and_not_disturbed(twins: Twins, statements: list[str]) -> None:
     try:
         assert _run(twins.recorded, statements) == _run(twins.untouched, statements)
         assert _rows(twins.recorded) == _rows(twins.untouched)
-        assert _folded(twins) == _live(twins)
+        assert twins.folded() == twins.live()
     finally:
         twins.recorded.rollback()
         twins.untouched.rollback()
