@@ -88,6 +88,11 @@ def rolls_back(sql: str) -> bool:
     return _first_word(sql) == "ROLLBACK"
 
 
+def words_in(sql: str) -> frozenset[str]:
+    """The words and quoted names of a text, in lower case."""
+    return frozenset(word.removeprefix('"').lower() for word in _words(sql))
+
+
 def _first_word(sql: str) -> str:
     # Databases take empty statements before the one that counts.
     return next((word.upper() for word in _words(sql) if word != ";"), "")

@@ -106,8 +106,7 @@ def rows_query(
 ) -> Select[Any]:
     """Reads locator and stored values of the rows that the statement's WHERE clause finds."""
     expressions = [*dialect.locator_sql(shape), *dialect.value_sql(shape, as_bytes=as_bytes)]
-    query = matching(statement, [sa.literal_column(expression) for expression in expressions])
-    return query.with_for_update(of=statement.table) if dialect.row_lock_sql else query
+    return matching(statement, [sa.literal_column(expression) for expression in expressions])
 
 
 def matching(statement: Update | Delete, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:

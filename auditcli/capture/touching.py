@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, CursorResult, Delete, Insert, 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.selectable import Select
 
-from auditcli.capture import inserts, statements
+from auditcli.capture import inserts, latest, statements
 from auditcli.capture.inserts import OnConflict, PreparedInsert
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.capture.scene import Values
@@ -160,6 +160,9 @@ class _Toucher:
                 "which ones can't be told beforehand",
                 hint="execute it once for each parameter set, or compare plain columns",
             )
+        where = () if statement.whereclause is None else (statement.whereclause,)
+        known = self._recorder.scene.shapes.tables
+        latest.refuse_hidden_reads(self._connection, self._dialect, self._table, where, known)
         rows = self._query_rows(statement, parameters)
         self._unit.remember(self._table, rows)
         return rows
@@ -180,21 +183,26 @@ class _Toucher:
         return self._recorder.read_rows(self._shape, self._shape.primary_key, [key for key in keys if None not in key])
 
     def _query_rows(self, statement: Update | Delete, parameters: Parameters) -> list[Values]:
-        query = statements.rows_query(statement, self._shape, self._dialect)
         try:
-            return self._run(query, parameters)
+            return self._run(statement, statements.rows_query(statement, self._shape, self._dialect), parameters)
         except DBAPIError as error:
             if not self._dialect.is_broken_text(error):
                 raise
         width = len(self._shape.locator)
-        rows = self._run(statements.rows_query(statement, self._shape, self._dialect, as_bytes=True), parameters)
+        query = statements.rows_query(statement, self._shape, self._dialect, as_bytes=True)
+        rows = self._run(statement, query, parameters)
         return [(*row[:width], *self._dialect.values_from_bytes(row[width:])) for row in rows]
 
-    def _run(self, query: Select[Any], parameters: Parameters) -> list[Values]:
+    def _run(self, statement: Update | Delete, query: Select[Any], parameters: Parameters) -> list[Values]:
         rows: dict[Values, None] = {}
         for given in parameters:
-            rows |= dict.fromkeys(self._fetch(query, statements.query_parameters(query, given)))
+            rows |= dict.fromkeys(self._locked(statement, query, given))
         return list(rows)
+
+    def _locked(self, statement: Update | Delete, query: Select[Any], given: Mapping[str, Any]) -> list[Values]:
+        """What a query tells of the rows that the statement will find, which stay locked."""
+        bound = statements.query_parameters(query, given)
+        return self._fetch(latest.locking(query, statement.table, self._dialect), bound)
 
     def _fetch(self, query: Select[Any], bound: Mapping[str, Any] | None = None) -> list[Values]:
         with self._recorder.reading.of(self._shape):
@@ -245,7 +253,7 @@ class _Toucher:
         moves: dict[Values, Values] = {}
         for given in parameters:
             query = statements.new_keys_query(statement, self._shape, columns, given, self._dialect)
-            rows = self._fetch(query, statements.query_parameters(query, given))
+            rows = self._locked(statement, query, given)
             keys = statements.raw_values(self._connection, columns, [row[width:] for row in rows])
             moves |= {row[:width]: key for row, key in zip(rows, keys, strict=True)}
         self._unit.expect_moves(self._table, moves)

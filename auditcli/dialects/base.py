@@ -103,6 +103,9 @@ class Dialect(ABC):
     inserted_sql: ClassVar[str] = ""
     """Whether a row that an upsert returns is new."""
 
+    writes_see_latest: ClassVar[bool] = False
+    """Whether a write, and a read that locks, finds rows that the transaction's snapshot does not show."""
+
     limits_text: ClassVar[bool] = True
     """Whether a text column refuses what is longer than its type says."""
 
@@ -207,6 +210,10 @@ class Dialect(ABC):
 
     def change_settings_sql(self, settings: Mapping[str, str]) -> Fragment:
         """Changes settings until the end of the transaction, and returns a row."""
+        raise NotImplementedError
+
+    def hidden_reads(self, names: Sequence[str]) -> Fragment:
+        """Lists which of these names, in lower case, are views or stored functions; needed if `writes_see_latest`."""
         raise NotImplementedError
 
     def storable(self, text: str) -> str:
@@ -323,6 +330,8 @@ class Dialect(ABC):
         place = ", ".join(self._aliased(child, "c"))
         tables = f"{self.table_sql(parent.table)} AS r {self.ordered_join} {self.table_sql(child.table)} AS c"
         found = f"SELECT {place} FROM {tables} ON {joined} WHERE {self.in_list(self._aliased(parent, 'r'), parents)}"
+        if self.writes_see_latest:
+            found = f"{found} {self.row_lock_sql}"
         located = self.locator_sql(child)
         return f"{located[0] if len(located) == 1 else '(' + ', '.join(located) + ')'} IN ({found})"
 

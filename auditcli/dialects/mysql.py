@@ -30,6 +30,7 @@ class MySQL(Dialect):
     triggered_age: ClassVar[float] = 0.2
     context_outlives_transactions: ClassVar[bool] = True
     tell_driver_sql: ClassVar[str | None] = "DO 0"
+    writes_see_latest: ClassVar[bool] = True
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
     row_share_sql: ClassVar[str] = "LOCK IN SHARE MODE"
     begin_snapshot_sql: ClassVar[str | None] = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
@@ -89,6 +90,16 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
         return (
             "SELECT CASE table_type WHEN 'VIEW' THEN 'view' WHEN 'TEMPORARY' THEN 'temporary' ELSE 'table' END "
             f"FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = {MARK}"
+        )
+
+    def hidden_reads(self, names: Sequence[str]) -> Fragment:
+        listed = f"IN ({self.marks(len(names))})"
+        return Fragment(
+            f"""SELECT table_name FROM information_schema.views WHERE LOWER(table_name) {listed}
+              AND (table_schema = DATABASE() OR LOWER(table_schema) {listed})
+            UNION SELECT routine_name FROM information_schema.routines WHERE LOWER(routine_name) {listed}
+              AND routine_type = 'FUNCTION' AND (routine_schema = DATABASE() OR LOWER(routine_schema) {listed})""",
+            tuple(names) * 4,
         )
 
     def shape_queries(self) -> tuple[str, ...]:
