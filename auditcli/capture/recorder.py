@@ -141,6 +141,15 @@ class Recorder:
             found += self._select(shape, dialect.in_list(columns, len(part)), marks)
         return found
 
+    def forget_met(self) -> None:
+        """An upsert is about to have the database note the rows that it meets."""
+        run(self.connection, self.scene.dialect.forget_met_sql)
+
+    def met_keys(self) -> list[str]:
+        """The keys, as in `key_text`, of the rows that the upsert met, as often as it met them."""
+        noted = run(self.connection, self.scene.dialect.met_sql).scalar()
+        return noted.split("\n") if noted else []
+
     def read_referencing(self, key: ForeignKeyShape, parents: Sequence[Values]) -> list[Values]:
         """Locator and stored values of the rows that reference one of the rows with these locators."""
         dialect = self.scene.dialect
@@ -266,6 +275,25 @@ class Unit:
         self._find_made(touched)
         return touched.before.keys() | touched.made | set(touched.moved.values())
 
+    def refuse_strangers(self, table: TableName, names: Sequence[str], rows: Sequence[Values]) -> None:
+        """Raise CaptureError where an upsert of these rows met one that was not there when they were looked up."""
+        met = self._recorder.met_keys()
+        if not met:
+            return
+        touched = self._touched_rows(table)
+        known, width = self.known(table), len(touched.shape.locator)
+        found = self._recorder.read_rows(touched.shape, names, list(dict.fromkeys(rows)))
+        made = self._recorder.read_rows(touched.shape, touched.shape.locator, list(touched.made))
+        there = {_key_text(touched.shape, row[width:]) for row in (*found, *made)}
+        there |= {_key_text(touched.shape, values) for values in touched.before.values()}
+        strangers = set(met) - there
+        is_one_too_many = sum(row[:width] not in known for row in found) > len(rows) - len(met)
+        if strangers or is_one_too_many:
+            raise CaptureError(
+                f"an upsert on {table} met a row that another transaction had just inserted",
+                hint="run the transaction again, as after a failed serialization, or use capture triggers",
+            )
+
     def expect_move(self, table: TableName, old: Values, new: Values) -> None:
         """A row whose locator the unit changes."""
         self._touched_rows(table).moved[old] = new
@@ -361,6 +389,11 @@ def _adopted_transaction(connection: Connection, scene: Scene) -> str | None:
     """The id that a trigger gave the running transaction before anybody told it one."""
     sql = scene.dialect.adopted_transaction_sql() if scene.triggered else None
     return run(connection, sql).scalar() if sql else None
+
+
+def _key_text(shape: TableShape, values: Values) -> str:
+    """A key as `note_met_sql` spells it."""
+    return ",".join(values[place] for place in shape.key_places)
 
 
 def _is_another(touched: _TouchedRows, old: Values, new: Values | None) -> bool:

@@ -12,8 +12,9 @@ from sqlalchemy import ColumnElement, Connection, CursorResult, Delete, Insert, 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.selectable import Select
 
-from auditcli.capture import inserts, latest, statements
-from auditcli.capture.inserts import OnConflict, PreparedInsert
+from auditcli.capture import collisions, inserts, latest, statements
+from auditcli.capture.collisions import OnConflict
+from auditcli.capture.inserts import PreparedInsert
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.capture.scene import Values
 from auditcli.capture.statements import Dml, Parameters, SchemaMap
@@ -45,6 +46,8 @@ class Touch:
         if self.insert is not None:
             known = partial(self.unit.known, self.table)
             names, rows = inserts.new_rows(connection, self.insert, result, known)
+            if self.insert.notes_met:
+                self.unit.refuse_strangers(self.table, names, rows)
             self.unit.expect(self.table, names, rows)
         count = result.rowcount
         if self.most_rows is not None and (count > self.most_rows or (self.exactly and count != self.most_rows)):
@@ -100,10 +103,12 @@ class _Toucher:
             )
 
     def insert(self, statement: Insert, parameters: Parameters) -> Touch:
-        action = inserts.on_conflict(statement, self._shape)
+        action = collisions.on_conflict(statement, self._shape)
         if action is not OnConflict.FAIL:
             self._read_colliding(statement, parameters, action)
         prepared = inserts.prepare(statement, self._shape, parameters, self._dialect)
+        if prepared.notes_met:
+            self._recorder.forget_met()
         return Touch(self._unit, self._table, prepared.statement, insert=prepared)
 
     def update(self, statement: Update, parameters: Parameters) -> Touch:
@@ -269,7 +274,7 @@ class _Toucher:
             )
 
     def _read_colliding(self, statement: Insert, parameters: Parameters, action: OnConflict) -> None:
-        changed = self._spelled(inserts.updated_columns(statement)) if action is OnConflict.UPDATE else set()
+        changed = self._spelled(collisions.updated_columns(statement)) if action is OnConflict.UPDATE else set()
         if changed & set(self._shape.primary_key):
             raise UnrecordableWrite(
                 f"an upsert that changes the key of {self._table} can't be followed",
@@ -280,8 +285,18 @@ class _Toucher:
             self._unit.note_removal(self._table)
         expressions = [*self._dialect.locator_sql(self._shape), *self._dialect.value_sql(self._shape)]
         columns: list[ColumnElement[Any]] = [sa.literal_column(expression) for expression in expressions]
-        for query in inserts.colliding_queries(statement, self._shape, parameters, columns):
-            rows = self._fetch(query)
+        for query in collisions.colliding_queries(statement, self._shape, parameters, columns):
+            rows = self._colliding_rows(query, statement)
             self._unit.remember(self._table, rows)
             if action is not OnConflict.IGNORE:
                 self._unit.remember_children(self._table, rows, changed if action is OnConflict.UPDATE else None)
+
+    def _colliding_rows(self, query: Select[Any], statement: Insert) -> list[Values]:
+        if statement.select is not None:
+            return self._fetch(latest.locking(query, statement.table, self._dialect))
+        rows = self._fetch(query)
+        if not rows or not self._dialect.writes_see_latest:
+            return rows
+        # To lock keys that are free yet would lock the gaps between them, in which others are about to write.
+        places = [row[: len(self._shape.locator)] for row in rows]
+        return self._recorder.read_rows(self._shape, self._shape.locator, places)

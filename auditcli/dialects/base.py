@@ -104,7 +104,16 @@ class Dialect(ABC):
     """Whether a row that an upsert returns is new."""
 
     writes_see_latest: ClassVar[bool] = False
-    """Whether a write, and a read that locks, finds rows that the transaction's snapshot does not show."""
+    """Whether a write, and a read that locks, finds rows that the transaction's snapshot does not show.
+
+    Such a database notes the keys of rows that an upsert meets by `note_met_sql`.
+    """
+
+    forget_met_sql: ClassVar[str] = ""
+    """Forgets what `note_met_sql` noted."""
+
+    met_sql: ClassVar[str] = ""
+    """Reads what `note_met_sql` noted, a line each, or NULL."""
 
     limits_text: ClassVar[bool] = True
     """Whether a text column refuses what is longer than its type says."""
@@ -210,6 +219,10 @@ class Dialect(ABC):
 
     def change_settings_sql(self, settings: Mapping[str, str]) -> Fragment:
         """Changes settings until the end of the transaction, and returns a row."""
+        raise NotImplementedError
+
+    def note_met_sql(self, shape: TableShape) -> str:
+        """An expression, never NULL, that notes the key of the row, its values as in images, with commas between."""
         raise NotImplementedError
 
     def hidden_reads(self, names: Sequence[str]) -> Fragment:

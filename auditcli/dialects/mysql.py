@@ -31,6 +31,8 @@ class MySQL(Dialect):
     context_outlives_transactions: ClassVar[bool] = True
     tell_driver_sql: ClassVar[str | None] = "DO 0"
     writes_see_latest: ClassVar[bool] = True
+    forget_met_sql: ClassVar[str] = "SET @auditcli_met = NULL"
+    met_sql: ClassVar[str] = "SELECT CONVERT(@auditcli_met USING utf8mb4)"
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
     row_share_sql: ClassVar[str] = "LOCK IN SHARE MODE"
     begin_snapshot_sql: ClassVar[str | None] = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
@@ -91,6 +93,11 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
             "SELECT CASE table_type WHEN 'VIEW' THEN 'view' WHEN 'TEMPORARY' THEN 'temporary' ELSE 'table' END "
             f"FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = {MARK}"
         )
+
+    def note_met_sql(self, shape: TableShape) -> str:
+        values = dict(zip(shape.column_names, self.value_sql(shape), strict=True))
+        key = ", ',', ".join(values[name] for name in shape.primary_key)
+        return f"(@auditcli_met := CONCAT_WS(CHAR(10), @auditcli_met, CONCAT({key})))"
 
     def hidden_reads(self, names: Sequence[str]) -> Fragment:
         listed = f"IN ({self.marks(len(names))})"
