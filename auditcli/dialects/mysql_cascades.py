@@ -1,8 +1,9 @@
 """The rows that InnoDB changes by itself when a row that others refer to goes or gets another key.
 
 Foreign keys fire no triggers there, so the parent's trigger records these rows, just before they change: for each table
-one statement that reads and locks them all. Rows that go are found by common table expressions, one a table, which may
-refer to each other and to themselves.
+one query that reads and locks them all, each row once, however many ways lead to it. Rows that go are found by common
+table expressions, one a table, which may refer to each other and to themselves. Each part of a query locks for itself:
+what it reads would be as old as the transaction's snapshot otherwise.
 """
 
 from __future__ import annotations
@@ -22,19 +23,38 @@ Assigned = Mapping[str, str]
 _DEEPEST = 15
 """InnoDB itself goes no deeper."""
 
+_IN_ORDER = " STRAIGHT_JOIN "
+"""From the rows that are known on: a small table would be read, and locked, whole instead."""
+
+LOCK = "LOCK IN SHARE MODE"
+"""A shared lock: an exclusive one is refused for tables that the statement itself writes to."""
+
 
 @dataclass(frozen=True)
 class CascadedRows:
     """Rows `t` of one table that the database is about to change, or to delete where nothing is assigned.
 
     `source` follows FROM, and `before` stands before SELECT. `assigned` gives new values with the condition under which
-    a row gets them.
+    a row gets them. `because_of` are the keys of the parent whose change leads to the rows, by their places.
     """
 
     table: CaptureTable
     source: str
     before: str = ""
     assigned: tuple[tuple[str, Assigned], ...] = ()
+    because_of: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How an update of a parent leads, foreign key by foreign key, to rows whose columns get new values.
+
+    `place` is that of the first key among those of the parent.
+    """
+
+    place: int
+    path: tuple[ForeignKeyShape, ...]
+    assigned: Assigned
 
 
 class Cascades:
@@ -53,25 +73,34 @@ class Cascades:
             if self._is_recorded(table):
                 yield closure.nulled(table, keys)
 
-    def of_update(self, parent: TableName) -> Iterator[tuple[tuple[str, ...], CascadedRows]]:
-        """What changes with the key of a row, `OLD` and `NEW`, of the parent, and the columns that have to change."""
-        for key in self._keys_into(parent):
-            values = {referred: f"NEW.{quoted(referred)}" for referred in key.referred_columns}
-            for rows in self._changed((key,), values):
-                yield key.referred_columns, rows
+    def moving_keys(self, parent: TableName) -> list[ForeignKeyShape]:
+        """The foreign keys whose columns follow a row of the parent; `because_of` counts them."""
+        return [key for key in self._keys_into(parent) if key.on_update in ("CASCADE", "SET NULL")]
 
-    def _changed(self, path: tuple[ForeignKeyShape, ...], values: Assigned) -> Iterator[CascadedRows]:
-        """Rows at the end of a path of foreign keys whose columns follow the `values` of what they refer to."""
-        key = path[-1]
-        assigned = _passed_on(key, values)
-        if not assigned:
-            return
-        if self._is_recorded(key.table):
-            yield CascadedRows(self._tables[key.table], _chain(path), assigned=(("1", assigned),))
+    def of_update(self, parent: TableName) -> Iterator[CascadedRows]:
+        """What changes with the keys of a row of the parent, whose columns stand in `old_variable`s and in `NEW`.
+
+        A `moved_variable` tells whether what a key refers to changes.
+        """
+        found: dict[TableName, list[_Way]] = {}
+        for place, key in enumerate(self.moving_keys(parent)):
+            values = {referred: f"NEW.{quoted(referred)}" for referred in key.referred_columns}
+            for way in self._ways(_Way(place, (key,), _passed_on(key, values))):
+                found.setdefault(way.path[-1].table, []).append(way)
+        for table, ways in found.items():
+            if self._is_recorded(table):
+                yield _Following(self._tables[parent], self._tables[table], ways).rows()
+
+    def _ways(self, way: _Way) -> Iterator[_Way]:
+        """A way and those that go on from it."""
+        yield way
+        table = way.path[-1].table
         # InnoDB refuses to come back to a table, and to go deeper.
-        if len(path) < _DEEPEST and key.table not in {step.referred for step in path}:
-            for next_key in self._keys_into(key.table):
-                yield from self._changed((*path, next_key), assigned)
+        if len(way.path) < _DEEPEST and table not in {step.referred for step in way.path}:
+            for key in self._keys_into(table):
+                assigned = _passed_on(key, way.assigned)
+                if assigned:
+                    yield from self._ways(_Way(way.place, (*way.path, key), assigned))
 
     def _nulled(self, closure: _Closure) -> dict[TableName, list[ForeignKeyShape]]:
         found: dict[TableName, list[ForeignKeyShape]] = {}
@@ -111,28 +140,36 @@ class _Closure:
     def gone(self, table: TableName) -> CascadedRows:
         """The rows of a table that go, each once however many ways lead to it."""
         captured = self.captured[table]
-        key = captured.shape.primary_key or captured.shape.column_names
+        key = _telling(captured)
         same = " AND ".join(f"t.{quoted(name)} <=> k.{quoted(name)}" for name in key)
         own = "" if table != self.parent else f" WHERE NOT ({self._is_parent(key)})"
-        source = f"{quoted(self._name(table))} AS k JOIN {quoted(table.name)} AS t ON {same}{own}"
+        source = f"{quoted(self._name(table))} AS k{_IN_ORDER}{quoted(table.name)} AS t ON {same}{own}"
         return CascadedRows(captured, source, self._expressions())
 
     def nulled(self, table: TableName, keys: Sequence[ForeignKeyShape]) -> CascadedRows:
         """The rows of a table that stay and lose a reference."""
         captured = self.captured[table]
-        conditions = [(self._refers_to_gone(key), dict.fromkeys(key.columns, "NULL")) for key in keys]
+        names = _telling(captured)
         stays = []
-        names = captured.shape.primary_key or captured.shape.column_names
         if table in self.tables:
-            same = " AND ".join(f"t.{quoted(name)} <=> k.{quoted(name)}" for name in names)
-            stays.append(f"NOT EXISTS (SELECT 1 FROM {quoted(self._name(table))} AS k WHERE {same})")
+            same = " AND ".join(f"t.{quoted(name)} <=> s.{quoted(name)}" for name in names)
+            stays.append(f"NOT EXISTS (SELECT 1 FROM {quoted(self._name(table))} AS s WHERE {same} {LOCK})")
         if table == self.parent:
             stays.append(f"NOT ({self._is_parent(names)})")
-        some = " OR ".join(f"({condition})" for condition, _ in conditions)
-        where = " AND ".join([f"({some})", *stays])
-        source = f"{quoted(table.name)} AS t WHERE {where}"
-        before = self._expressions() if "EXISTS" in where else ""
-        return CascadedRows(captured, source, before, tuple(conditions))
+        source = " AND ".join([_each_once(captured, [rows for key in keys for rows in self._losing(key)]), *stays])
+        assigned = tuple((self._refers_to_gone(key), dict.fromkeys(key.columns, "NULL")) for key in keys)
+        before = self._expressions() if self.tables else ""
+        return CascadedRows(captured, source, before, assigned)
+
+    def _losing(self, key: ForeignKeyShape) -> Iterator[str]:
+        """The rows `t` that refer by a key to what goes, as they follow FROM."""
+        if key.referred == self.parent:
+            yield self._referring_to_parent(key)
+        if key.referred in self.tables:
+            yield _referring(key, f"{quoted(self._name(key.referred))} AS g", "g")
+
+    def _referring_to_parent(self, key: ForeignKeyShape) -> str:
+        return f"{quoted(key.table.name)} AS t WHERE {self._refers_to_parent(key)}"
 
     def _refers_to_gone(self, key: ForeignKeyShape) -> str:
         ways = []
@@ -140,7 +177,7 @@ class _Closure:
             ways.append(self._refers_to_parent(key))
         if key.referred in self.tables:
             joined = " AND ".join(_pairs(key, "t", "g"))
-            ways.append(f"EXISTS (SELECT 1 FROM {quoted(self._name(key.referred))} AS g WHERE {joined})")
+            ways.append(f"EXISTS (SELECT 1 FROM {quoted(self._name(key.referred))} AS g WHERE {joined} {LOCK})")
         return " OR ".join(ways)
 
     def _expressions(self) -> str:
@@ -148,38 +185,80 @@ class _Closure:
         return f"WITH RECURSIVE {', '.join(parts)} "
 
     def _rows_of(self, table: TableName) -> str:
-        columns = ", ".join(f"t.{quoted(name)}" for name in self._needed(table))
-        start = f"SELECT {columns} FROM {quoted(table.name)} AS t"
         first, then = [], []
         for parent in (self.parent, *self.tables):
             for key in self.keys_into(parent):
                 if key.table != table or key.on_delete != "CASCADE":
                     continue
                 if parent == self.parent:
-                    first.append(f"{start} WHERE {self._refers_to_parent(key)}")
+                    first.append(self._referring_to_parent(key))
                 if parent in self.tables:
-                    joined = " AND ".join(_pairs(key, "t", "p"))
-                    then.append(f"{start} JOIN {quoted(self._name(parent))} AS p ON {joined}")
-        return " UNION ".join(dict.fromkeys([*first, *then]))
+                    then.append(_referring(key, f"{quoted(self._name(parent))} AS p", "p"))
+        columns = _columns(self._needed(table))
+        return " UNION ".join(dict.fromkeys(f"(SELECT {columns} FROM {part} {LOCK})" for part in (*first, *then)))
 
     def _needed(self, table: TableName) -> list[str]:
-        shape = self.captured[table].shape
         referred = [name for key in self.keys_into(table) for name in key.referred_columns]
-        return list(dict.fromkeys([*(shape.primary_key or shape.column_names), *referred]))
+        return list(dict.fromkeys([*_telling(self.captured[table]), *referred]))
 
     def _is_parent(self, names: Sequence[str]) -> str:
         return " AND ".join(f"t.{quoted(name)} <=> {self._old(name)}" for name in names)
 
     def _refers_to_parent(self, key: ForeignKeyShape) -> str:
-        pairs = zip(key.columns, key.referred_columns, strict=True)
-        return " AND ".join(f"t.{quoted(column)} = {self._old(referred)}" for column, referred in pairs)
+        return _refers_to_old(key, "t", self.captured[self.parent])
 
     def _old(self, name: str) -> str:
-        return old_variable(self.captured[self.parent].shape.column_names.index(name))
+        return _old(self.captured[self.parent], name)
 
     def _name(self, table: TableName) -> str:
         # Short and odd enough to be nobody's table.
         return f"gone_{self.tables.index(table)}"
+
+
+@dataclass(frozen=True)
+class _Following:
+    """The rows `t` of a table whose columns follow a row of the parent, on one or more ways."""
+
+    parent: CaptureTable
+    table: CaptureTable
+    ways: Sequence[_Way]
+
+    def rows(self) -> CascadedRows:
+        """Each row once, with all its new values."""
+        places = tuple(dict.fromkeys(way.place for way in self.ways))
+        source = _each_once(self.table, [f"{self._found(way)} AND {moved_variable(way.place)}" for way in self.ways])
+        assigned = tuple((self._leads_there(way), way.assigned) for way in self.ways)
+        return CascadedRows(self.table, source, assigned=assigned, because_of=places)
+
+    def _found(self, way: _Way) -> str:
+        """The rows at the end of a way, as they follow FROM."""
+        return self._route(way, [*self._between(way), "t"])
+
+    def _leads_there(self, way: _Way) -> str:
+        """Whether a way leads to the row `t`."""
+        between = self._between(way)
+        if not between:
+            arrives = _refers_to_old(way.path[0], "t", self.parent)
+        else:
+            joined = " AND ".join(_pairs(way.path[-1], "t", between[-1]))
+            arrives = f"EXISTS (SELECT 1 FROM {self._route(way, between)} AND {joined} {LOCK})"
+        return f"{moved_variable(way.place)} AND {arrives}"
+
+    def _between(self, way: _Way) -> list[str]:
+        """Names for the rows between the parent's and the last one."""
+        return [f"q{at}" for at in range(1, len(way.path))]
+
+    def _route(self, way: _Way, aliases: Sequence[str]) -> str:
+        """The rows from the parent's on, as many as there are names for, as they follow FROM."""
+        steps = [f"{quoted(way.path[0].table.name)} AS {aliases[0]}"]
+        for key, parent, child in zip(way.path[1:], aliases, aliases[1:], strict=False):
+            steps.append(f"{quoted(key.table.name)} AS {child} ON {' AND '.join(_pairs(key, child, parent))}")
+        return f"{_IN_ORDER.join(steps)} WHERE {_refers_to_old(way.path[0], aliases[0], self.parent)}"
+
+
+def moved_variable(place: int) -> str:
+    """A variable that is true where the parent's columns that its foreign key at a place refers to change."""
+    return f"_moved_{place}"
 
 
 def old_variable(place: int) -> str:
@@ -199,19 +278,38 @@ def _passed_on(key: ForeignKeyShape, values: Assigned) -> Assigned:
     }
 
 
-def _chain(path: Sequence[ForeignKeyShape]) -> str:
-    """The rows `t` of the last key's table that lead, key by key, to the row `OLD`."""
-    aliases = [*(f"q{at}" for at in range(1, len(path))), "t"]
-    source = f"{quoted(path[-1].table.name)} AS t"
-    for at in range(len(path) - 2, -1, -1):
-        joined = " AND ".join(_pairs(path[at + 1], aliases[at + 1], aliases[at]))
-        source += f" JOIN {quoted(path[at].table.name)} AS {aliases[at]} ON {joined}"
-    return f"{source} WHERE {_refers_to_old(path[0], aliases[0])}"
+def _each_once(table: CaptureTable, parts: Sequence[str]) -> str:
+    """The rows `t` that are in any of the parts, which follow FROM and end in a condition; so does what is returned.
+
+    Keys first, which an index has: for whole rows, or a condition with OR, all of a table might be read, and locked.
+    """
+    names = _telling(table)
+    united = " UNION ".join(f"(SELECT {_columns(names)} FROM {part} {LOCK})" for part in dict.fromkeys(parts))
+    same = " AND ".join(f"t.{quoted(name)} <=> k.{quoted(name)}" for name in names)
+    return f"({united}) AS k{_IN_ORDER}{quoted(table.shape.table.name)} AS t WHERE {same}"
 
 
-def _refers_to_old(key: ForeignKeyShape, alias: str) -> str:
+def _telling(table: CaptureTable) -> Sequence[str]:
+    """The columns that tell rows apart."""
+    return table.shape.primary_key or table.shape.column_names
+
+
+def _columns(names: Sequence[str]) -> str:
+    return ", ".join(f"t.{quoted(name)}" for name in names)
+
+
+def _refers_to_old(key: ForeignKeyShape, alias: str, parent: CaptureTable) -> str:
     pairs = zip(key.columns, key.referred_columns, strict=True)
-    return " AND ".join(f"{alias}.{quoted(column)} = OLD.{quoted(referred)}" for column, referred in pairs)
+    return " AND ".join(f"{alias}.{quoted(column)} = {_old(parent, referred)}" for column, referred in pairs)
+
+
+def _referring(key: ForeignKeyShape, parents: str, alias: str) -> str:
+    """The rows `t` that refer by a key to one of the parents, as they follow FROM."""
+    return f"{parents}{_IN_ORDER}{quoted(key.table.name)} AS t ON {' AND '.join(_pairs(key, 't', alias))}"
+
+
+def _old(parent: CaptureTable, name: str) -> str:
+    return old_variable(parent.shape.column_names.index(name))
 
 
 def _pairs(key: ForeignKeyShape, child: str, parent: str) -> list[str]:

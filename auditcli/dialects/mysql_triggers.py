@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from auditcli import codec
 from auditcli.dialects.base import MARK, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
-from auditcli.dialects.mysql_cascades import CascadedRows, Cascades, old_variable
+from auditcli.dialects.mysql_cascades import LOCK, CascadedRows, Cascades, moved_variable, old_variable
 from auditcli.dialects.mysql_text import literal, quoted
 from auditcli.dialects.mysql_values import json_sql, may_be_long, same_sql
 from auditcli.model import TableName
@@ -233,18 +233,30 @@ class _Triggers:
         return [self._trigger("bd", "BEFORE DELETE", self._old_values() + body)]
 
     def _before_update(self) -> list[CaptureObject]:
-        parts = [(referred, self._cascaded(rows)) for referred, rows in self._cascades.of_update(self._shape.table)]
-        if not parts:
+        followers = list(self._cascades.of_update(self._shape.table))
+        if not followers:
             return []
-        changed = self._differs(list(dict.fromkeys(name for names, _ in parts for name in names)))
-        records = "".join(f"\n  IF {self._differs(names)} THEN{record}\n  END IF;" for names, record in parts)
-        body = f"\n  IF @@foreign_key_checks AND ({changed}) THEN{self._transaction}{records}\n  END IF;"
-        return [self._trigger("bu", "BEFORE UPDATE", body)]
+        moved = [
+            (moved_variable(place), self._differs(key.referred_columns))
+            for place, key in enumerate(self._cascades.moving_keys(self._shape.table))
+        ]
+        declared = "".join(f"\n  DECLARE {variable} BOOLEAN;" for variable, _ in moved)
+        noted = "".join(f"\n  SET {variable} = {differs};" for variable, differs in moved)
+        records = "".join(
+            f"\n  IF {_any_moved(rows.because_of)} THEN{self._cascaded(rows)}\n  END IF;" for rows in followers
+        )
+        some = _any_moved(range(len(moved)))
+        body = f"{noted}\n  IF @@foreign_key_checks AND ({some}) THEN{self._transaction}{records}\n  END IF;"
+        return [self._trigger("bu", "BEFORE UPDATE", declared + self._old_values() + body)]
 
     def _old_values(self) -> str:
-        """The row in variables of its columns' own types and collations."""
+        """What tells the row and what others refer to, in variables of the columns' own types and collations."""
+        referred = {name for key in self._table.children for name in key.referred_columns}
+        needed = referred | set(self._shape.primary_key or self._shape.column_names)
         declared, filled = "", ""
         for place, column in enumerate(self._shape.columns):
+            if column.name not in needed:
+                continue
             variable, name = old_variable(place), quoted(column.name)
             typed = f"TYPE OF {quoted(self._shape.table.name)}.{name}"
             declared += f"\n  /*M! DECLARE {variable} {typed}; */ /*!80000 DECLARE {variable} {column.type}; */"
@@ -254,28 +266,42 @@ class _Triggers:
     # Records.
 
     def _own_record(self, event: str, row_id: str, old_row_id: str, before: str, after: str) -> str:
-        values = self._values(self._shape.table, event, row_id, old_row_id, before, after)
+        return self._record(self._shape.table, event, row_id, old_row_id, before, after)
+
+    def _record(self, table: TableName, event: str, row_id: str, old_row_id: str, before: str, after: str) -> str:
+        named = literal(table.name)
+        values = (
+            f"_transaction, {_NOW}, _actor, {named}, {row_id}, {old_row_id}, '{event}', {before}, {after}, 'trigger'"
+        )
         return f"\n  INSERT INTO {quoted(self._log.changelog.name)} ({_COLUMNS}) VALUES ({values});"
 
     def _cascaded(self, rows: CascadedRows) -> str:
-        """One statement that records, and locks, all rows of a table that the database is about to change.
+        """Records, and locks, all rows of a table that the database is about to change.
 
-        A shared lock: an exclusive one is refused for tables that the statement itself writes to.
+        One by one: INSERT ... SELECT would keep everybody from the log's counter until the whole statement ends.
         """
         of = _Rows(rows.table)
-        before = of.image("t")
+        old, before = of.row_id("t"), of.image("t")
+        event, new, moved, after, images = "DELETE", old, "NULL", "NULL", "_before"
         if rows.assigned:
-            after, old, new = of.image("t", rows.assigned), of.row_id("t"), of.row_id("t", rows.assigned)
+            event, new, after = "UPDATE", of.row_id("t", rows.assigned), of.image("t", rows.assigned)
             moved = f"NULLIF({old}, {new})" if rows.table.shape.primary_key else "NULL"
-            values = self._values(rows.table.shape.table, "UPDATE", new, moved, before, after)
-        else:
-            values = self._values(rows.table.shape.table, "DELETE", of.row_id("t"), "NULL", before, "NULL")
-        selected = f"{rows.before}SELECT {values} FROM {rows.source} LOCK IN SHARE MODE"
-        return f"\n  INSERT INTO {quoted(self._log.changelog.name)} ({_COLUMNS}) {selected};"
-
-    def _values(self, table: TableName, event: str, row_id: str, old_row_id: str, before: str, after: str) -> str:
-        named = literal(table.name)
-        return f"_transaction, {_NOW}, _actor, {named}, {row_id}, {old_row_id}, '{event}', {before}, {after}, 'trigger'"
+            images = "CONCAT(LEFT(_before, 1), LEFT(_after, 1))"
+        record = self._record(rows.table.shape.table, event, "_row_id", "_old_row_id", "_before", "_after")
+        query = f"{rows.before}SELECT {new}, {moved}, {before}, {after} FROM {rows.source} {LOCK}"
+        return f"""
+  BEGIN
+    DECLARE _row_id, _old_row_id VARCHAR({codec.ROW_ID_LIMIT}) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+    DECLARE _is_last BOOLEAN DEFAULT FALSE;
+    DECLARE _rows CURSOR FOR {query};
+    DECLARE CONTINUE HANDLER FOR NOT FOUND SET _is_last = TRUE;
+    OPEN _rows;
+    FETCH _rows INTO _row_id, _old_row_id, _before, _after;
+    WHILE NOT _is_last DO{_CHECK.format(images=images)}{record}
+      FETCH _rows INTO _row_id, _old_row_id, _before, _after;
+    END WHILE;
+    CLOSE _rows;
+  END;"""
 
     # Expressions over the row `OLD` or `NEW`.
 
@@ -291,6 +317,10 @@ class _Triggers:
     def _differs(self, names: Sequence[str]) -> str:
         same = (self._same(name, "OLD", "NEW") for name in names)
         return f"NOT ({' AND '.join(f'({each})' for each in same)})"
+
+
+def _any_moved(places: Iterable[int]) -> str:
+    return " OR ".join(map(moved_variable, places))
 
 
 class _Rows:

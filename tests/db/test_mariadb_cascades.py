@@ -262,3 +262,61 @@ def test_listeners_record_cascades_too(engine: Engine) -> None:
 
     watched.check()
     assert {change.source.value for change in watched.changes()} == {"listener"}
+
+
+TWO_KEYS = """CREATE TABLE c (id INT PRIMARY KEY, p INT, k VARCHAR(10), {more}
+  FOREIGN KEY (p) REFERENCES p (id) ON UPDATE CASCADE,
+  FOREIGN KEY (k) REFERENCES p (k) ON UPDATE {action})"""
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
+def test_two_references_that_follow_one_row_are_recorded_once(engine: Engine, action: str) -> None:
+    watched = Watched(engine, PARENT, TWO_KEYS.format(more="", action=action))
+    watched.write(
+        "INSERT INTO p VALUES (1, 'a'), (2, 'b')", "INSERT INTO c VALUES (1, 1, 'a'), (2, 1, 'b'), (3, 2, 'a')"
+    )
+
+    recorded = _after(watched, "UPDATE p SET id = 9, k = 'z' WHERE id = 1")
+
+    assert recorded == [("UPDATE", "c", "1"), ("UPDATE", "c", "2"), ("UPDATE", "c", "3"), ("UPDATE", "p", "9")]
+
+
+def test_two_ways_on_which_a_key_is_followed_are_recorded_once(engine: Engine) -> None:
+    watched = Watched(
+        engine,
+        PARENT,
+        *(
+            f"CREATE TABLE {name} (p INT PRIMARY KEY, FOREIGN KEY (p) REFERENCES p (id) ON UPDATE CASCADE)"
+            for name in ("x", "y")
+        ),
+        """CREATE TABLE c (id INT PRIMARY KEY, x INT, y INT,
+          FOREIGN KEY (x) REFERENCES x (p) ON UPDATE CASCADE, FOREIGN KEY (y) REFERENCES y (p) ON UPDATE CASCADE)""",
+    )
+    watched.write(
+        "INSERT INTO p VALUES (1, 'a'), (2, 'b')",
+        *(f"INSERT INTO {name} VALUES (1), (2)" for name in ("x", "y")),
+        "INSERT INTO c VALUES (1, 1, 1), (2, 1, 2), (3, 2, 1), (4, 2, 2)",
+    )
+
+    recorded = _after(watched, "UPDATE p SET id = 9 WHERE id = 1")
+
+    assert recorded == [("UPDATE", "c", str(at)) for at in (1, 2, 3)] + [("UPDATE", name, "9") for name in "pxy"]
+
+
+@pytest.mark.parametrize("change", ["UPDATE p SET k = 'z' WHERE id = 1", "DELETE FROM p WHERE id = 1"])
+def test_rows_that_nobody_changes_stay_free_for_others(engine: Engine, change: str) -> None:
+    more = "note TEXT, FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE,"
+    watched = Watched(engine, PARENT, TWO_KEYS.format(more=more, action="CASCADE ON DELETE SET NULL"))
+    watched.write(
+        *(f"INSERT INTO p VALUES ({at}, 'k{at}')" for at in range(1, 101)),
+        *(f"INSERT INTO c VALUES ({at}, {at}, 'k{at}', '')" for at in range(1, 101)),
+    )
+
+    with engine.connect() as one, engine.connect() as other:
+        one.exec_driver_sql(change)
+        other.exec_driver_sql("SET SESSION innodb_lock_wait_timeout = 1")
+        other.exec_driver_sql("UPDATE c SET note = 'free' WHERE id = 50")
+        other.commit()
+        one.commit()
+
+    watched.check()
