@@ -50,14 +50,25 @@ class NetWriting(Writing):
         self._prepare(unit, steps, rows)
         refused: list[tuple[Step, IntegrityError]] = []
         for level in levels:
+            # Before the next level: a row that has not let go of its parent yet would go with it.
+            refused = self._write_again(refused, rows, unit)
             refused += self._write_level(level, rows, unit)
+        refused = self._write_again(refused, rows, unit)
+        if refused:
+            raise Refused(refused)
+        self._correct(unit, steps, remember=False)
+        unit.finish()
+
+    def _write_again(
+        self, refused: list[tuple[Step, IntegrityError]], rows: Mapping[int, LiveRow], unit: Unit
+    ) -> list[tuple[Step, IntegrityError]]:
+        """Do what a constraint refused, as long as that helps; returns what it still refuses."""
         while refused:
             again = self._write_singly([step for step, _ in refused], rows, unit)
             if len(again) == len(refused):
-                raise Refused(again)
+                return again
             refused = again
-        self._correct(unit, steps, remember=False)
-        unit.finish()
+        return refused
 
     def _write_level(
         self, level: Sequence[Step], rows: Mapping[int, LiveRow], unit: Unit

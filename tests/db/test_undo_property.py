@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import IntegrityError
@@ -76,6 +76,7 @@ def test_undo_redo_and_undo_again_lead_to_start_end_and_start(before: list[Any],
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
+@example(36956)
 def test_so_do_they_for_long_histories_of_few_rows(seed: int) -> None:
     random = Random(seed)
 
