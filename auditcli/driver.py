@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult
 
-from auditcli.dialects import MARK, Dialect, Fragment, dialect_named
+from auditcli.dialects import MARK, Dialect, dialect_named
 from auditcli.shape import TableShape
 
 
@@ -51,26 +51,21 @@ class ValueReading:
     def __init__(self, connection: Connection, dialect: Dialect) -> None:
         self._connection = connection
         self._dialect = dialect
-        self._found: dict[str, str] = {}
 
     @contextmanager
     def of(self, shape: TableShape) -> Iterator[None]:
         """Inside this block values of the table have the text that capture writes."""
         wanted = self._dialect.reading_settings(shape)
-        unknown = [name for name in wanted if name not in self._found]
-        if unknown:
-            self._found |= zip(unknown, self._ask(self._dialect.settings_sql(unknown)), strict=True)
-        others = {name: value for name, value in wanted.items() if value != self._found[name]}
-        if others:
-            self._ask(self._dialect.change_settings_sql(others))
+        # Asked each time: any function, trigger or savepoint may have changed them since.
+        found = self._change(wanted)
         # A statement that fails has the transaction, or a part of it, rolled back, and the settings with it.
         yield
-        if others:
-            self._ask(self._dialect.change_settings_sql({name: self._found[name] for name in others}))
+        self._change({name: value for name, value in found.items() if value != wanted[name]})
 
-    def forget(self) -> None:
-        """The settings may have changed."""
-        self._found.clear()
-
-    def _ask(self, question: Fragment) -> tuple[str, ...]:
-        return tuple(run(self._connection, question.sql, question.values).one())
+    def _change(self, settings: Mapping[str, str]) -> dict[str, str]:
+        """Change settings; returns what they were before."""
+        if not settings:
+            return {}
+        change = self._dialect.change_settings_sql(settings)
+        before = run(self._connection, change.sql, change.values).one()
+        return dict(zip(settings, before, strict=False))

@@ -208,7 +208,7 @@ class Tracker:
             return
         writing = self._current(connection)
         if writing is not None and (defines(sql) or sets(sql)):
-            writing.recorder.note_definition()
+            writing.recorder.scene_is_stale = True
         elif writing is not None and rolls_back(sql) and not _is_savepoint(context):
             # In plain text it may take anything along; what comes next is recorded as a transaction of its own.
             self._rollback(connection)

@@ -71,11 +71,6 @@ class Recorder:
         """A new unit of work."""
         return Unit(self)
 
-    def note_definition(self) -> None:
-        """A table, or a setting of the session, may have changed."""
-        self.scene_is_stale = True
-        self.reading.forget()
-
     def hand_over(self) -> None:
         """Tell capture triggers, where there are any, who writes now and why."""
         self._handover.send(self.scene, self._held(current_context()))

@@ -213,12 +213,8 @@ class Dialect(ABC):
         """The settings of a session, by name, under which `value_sql` gives what capture writes of the table."""
         return {}
 
-    def settings_sql(self, names: Sequence[str]) -> Fragment:
-        """Reads settings of the session, as one row."""
-        raise NotImplementedError
-
     def change_settings_sql(self, settings: Mapping[str, str]) -> Fragment:
-        """Changes settings until the end of the transaction, and returns a row."""
+        """Changes settings until the end of the transaction; returns a row that begins with what they were before."""
         raise NotImplementedError
 
     def note_met_sql(self, shape: TableShape) -> str:

@@ -123,12 +123,13 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def reading_settings(self, shape: TableShape) -> dict[str, str]:
         return postgresql_values.needed_settings(shape)
 
-    def settings_sql(self, names: Sequence[str]) -> Fragment:
-        return Fragment(f"SELECT {', '.join([f'current_setting({MARK})'] * len(names))}", tuple(names))
-
     def change_settings_sql(self, settings: Mapping[str, str]) -> Fragment:
+        before = ", ".join([f"current_setting({MARK})"] * len(settings))
         changes = ", ".join([f"set_config({MARK}, {MARK}, true)"] * len(settings))
-        return Fragment(f"SELECT {changes}", tuple(chain.from_iterable(settings.items())))
+        return Fragment(
+            f"WITH found AS MATERIALIZED (SELECT {before}) SELECT found.*, {changes} FROM found",
+            (*settings, *chain.from_iterable(settings.items())),
+        )
 
     def bind(self, value: JsonValue, column: ColumnShape) -> Fragment:
         return postgresql_values.bind(value, column)

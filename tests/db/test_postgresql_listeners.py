@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
@@ -20,17 +20,19 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     delete,
+    func,
     select,
     text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.types import NullType
 
 import auditcli
 from auditcli.errors import CaptureError, UnrecordableWrite
-from tests.db.postgres import scratch_engine, wait_until
+from tests.db.postgres import HOSTILE, be_hostile, scratch_engine, settings_of, wait_until
 from tests.db.watched import Watched
 
 METADATA = MetaData()
@@ -301,3 +303,90 @@ def test_text_that_names_a_tracked_table_is_refused(items: Shop) -> None:
     ):
         with items.factory() as session, pytest.raises(UnrecordableWrite):
             session.execute(text(statement))
+
+
+MEASURE = """CREATE TABLE measure (id int PRIMARY KEY, f float8, i interval, m timestamptz[], b bytea[], d date[],
+  r tstzrange)"""
+MEASURED = Table(
+    "measure", MetaData(), Column("id", Integer, primary_key=True), *(Column(name, NullType) for name in "fimbdr")
+)
+MEASURES = {
+    "f": "0.1::float8 + 0.2::float8",
+    "i": "interval '1 year -1 day +1 hour'",
+    "m": "ARRAY[timestamptz '2026-02-03 04:05:06+05:30']",
+    "b": "ARRAY[decode('00ff5c27', 'hex')]",
+    "d": "ARRAY[date '2026-02-03']",
+    "r": "tstzrange('2026-02-03 04:05:06+05:30', NULL)",
+}
+BE_HOSTILE = "; ".join(f"PERFORM set_config('{name}', '{value}', false)" for name, value in HOSTILE.items())
+TURNING = (
+    f"CREATE FUNCTION turn() RETURNS int LANGUAGE plpgsql AS $$ BEGIN {BE_HOSTILE}; RETURN 1; END $$",
+    "CREATE FUNCTION turned() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM turn(); RETURN NEW; END $$",
+)
+
+
+def _write_measure(session: Session, key: int) -> None:
+    values = {name: text(sql.replace(":", "\\:")) for name, sql in MEASURES.items()}
+    session.execute(insert(MEASURED).values(id=key, **values))
+
+
+def _set_config(session: Session) -> None:
+    for name, value in HOSTILE.items():
+        session.execute(select(func.set_config(name, value, False)))
+
+
+def _set_in_passing(session: Session) -> None:
+    session.execute(update(ITEM).where(ITEM.c.id == 1).values(n=select(func.turn()).scalar_subquery()))
+
+
+def _roll_settings_back(session: Session) -> None:
+    be_hostile(session.connection())
+    with session.begin_nested() as savepoint:
+        session.execute(text("RESET ALL"))
+        _write_measure(session, 2)
+        savepoint.rollback()
+
+
+def _roll_settings_back_in_text(session: Session) -> None:
+    be_hostile(session.connection())
+    session.execute(text("SAVEPOINT a"))
+    session.execute(text("RESET ALL"))
+    _write_measure(session, 2)
+    session.execute(text("ROLLBACK TO SAVEPOINT a"))
+
+
+def _set_past_sqlalchemy(session: Session) -> None:
+    session.connection().connection.cursor().execute("SELECT turn()")
+
+
+TURNS: dict[str, Callable[[Session], Any]] = {
+    "by a function of the system": _set_config,
+    "by a function of a user": lambda session: session.scalar(select(func.turn())),
+    "by a function in an update": _set_in_passing,
+    "by the driver": _set_past_sqlalchemy,
+    "by a savepoint's end": _roll_settings_back,
+    "by a savepoint's end in plain text": _roll_settings_back_in_text,
+    "in a block": lambda session: session.execute(text("DO $$ BEGIN PERFORM turn(); END $$")),
+    "by the table's own trigger": lambda session: session.execute(
+        text("CREATE TRIGGER turn BEFORE INSERT ON measure FOR EACH ROW EXECUTE FUNCTION turned()")
+    ),
+}
+
+
+@pytest.mark.parametrize("how", TURNS)
+def test_values_are_recorded_as_they_are_however_the_sessions_settings_came_to_be_others(items: Shop, how: str) -> None:
+    items.write(MEASURE, *TURNING)
+
+    with items.factory.begin() as session:
+        _write_measure(session, 1)
+        TURNS[how](session)
+        _write_measure(session, 3)
+        left = settings_of(session.connection())
+        session.execute(update(MEASURED).where(MEASURED.c.id == 1).values(id=4))
+        assert settings_of(session.connection()) == left
+
+    assert "Asia/Kathmandu" in left
+    images = [after for _, _, after in items.steps() if after and "r" in after]
+    assert [image["id"] for image in images] == [1, 3, 4]
+    assert images[0]["f"] == 0.30000000000000004
+    assert [{**image, "id": 1} for image in images] == [images[0]] * 3
