@@ -18,6 +18,7 @@ from sqlalchemy.sql.selectable import CompoundSelect, ForUpdateArg, Select, Sele
 from auditcli.capture.sqltext import words_in
 from auditcli.capture.statements import is_unpredictable
 from auditcli.dialects import Dialect
+from auditcli.dialects.lexis import Lexis
 from auditcli.driver import run
 from auditcli.errors import UnrecordableWrite
 from auditcli.model import TableName
@@ -51,7 +52,8 @@ def refuse_hidden_reads(
     """Raise UnrecordableWrite where clauses of a write read what no lock of ours reaches: by views, functions, text."""
     if not dialect.writes_see_latest:
         return
-    names = {name for clause in clauses for name in _hidden_names(clause, known)}
+    lexis = dialect.lexis(connection.connection.driver_connection)
+    names = {name for clause in clauses for name in _hidden_names(clause, known, lexis)}
     if not names:
         return
     hidden = {"plain text"}
@@ -66,13 +68,13 @@ def refuse_hidden_reads(
         )
 
 
-def _hidden_names(clause: ClauseElement, known: Container[TableName]) -> Iterator[str]:
+def _hidden_names(clause: ClauseElement, known: Container[TableName], lexis: Lexis) -> Iterator[str]:
     """The names, in lower case, by which a clause may read rows that its own subqueries don't show."""
     for element in visitors.iterate(clause):
         if isinstance(element, TextClause):
-            yield from words_in(element.text)
+            yield from words_in(element.text, lexis)
         elif isinstance(element, ColumnClause):
-            yield from words_in(element.name) if element.is_literal else ()
+            yield from words_in(element.name, lexis) if element.is_literal else ()
         elif isinstance(element, FunctionElement):
             yield from (element.name.lower(),) if is_unpredictable(element) else ()
         elif isinstance(element, TableClause) and TableName(element.name) not in known:

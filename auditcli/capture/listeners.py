@@ -206,14 +206,16 @@ class Tracker:
     ) -> None:
         if not self._is_attached or context is None or is_quiet(connection) or _was_looked_at(context):
             return
+        dialect = self._scenes.dialect(connection)
+        lexis = dialect.lexis(connection.connection.driver_connection)
         writing = self._current(connection)
-        if writing is not None and (defines(sql) or sets(sql)):
-            writing.recorder.scene_is_stale = True
-        elif writing is not None and rolls_back(sql) and not _is_savepoint(context):
+        if writing is not None and rolls_back(sql, lexis) and not _is_savepoint(context):
             # In plain text it may take anything along; what comes next is recorded as a transaction of its own.
             self._rollback(connection)
-        names = written_tables(sql)
-        if names or runs_code(sql, functions=self._scenes.dialect(connection).functions_may_write):
+        elif writing is not None and (defines(sql, lexis) or sets(sql, lexis)):
+            writing.recorder.scene_is_stale = True
+        names = written_tables(sql, lexis)
+        if names or runs_code(sql, lexis, functions=dialect.functions_may_write):
             with quiet(connection):
                 self._look_at_text(connection, names)
 

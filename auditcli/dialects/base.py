@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from auditcli import codec
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
+from auditcli.dialects.lexis import Lexis
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
 
@@ -161,6 +162,10 @@ class Dialect(ABC):
     @abstractmethod
     def in_transaction(self, driver_connection: Any) -> bool:
         """Whether the driver really has a transaction open: without one, a log could not be atomic."""
+
+    def lexis(self, driver_connection: Any) -> Lexis:
+        """How the database reads the text of statements, under the session's settings."""
+        return Lexis()
 
     @abstractmethod
     def scene_sql(self, meta_table: TableName) -> str:

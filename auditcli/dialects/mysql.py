@@ -9,12 +9,16 @@ from auditcli.dialects import mysql_checks, mysql_shapes, mysql_triggers, mysql_
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
-from auditcli.dialects.mysql_text import literal, quoted
+from auditcli.dialects.lexis import Lexis
+from auditcli.dialects.mysql_text import LEXIS, LEXIS_WITHOUT_ESCAPES, literal, quoted
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, TableShape
 
 _IN_TRANSACTION = 1
 """SERVER_STATUS_IN_TRANS of the protocol."""
+
+_NO_BACKSLASH_ESCAPES = 512
+"""SERVER_STATUS_NO_BACKSLASH_ESCAPES of the protocol."""
 
 
 class MySQL(Dialect):
@@ -56,6 +60,10 @@ class MySQL(Dialect):
 
     def in_transaction(self, driver_connection: Any) -> bool:
         return bool(driver_connection.server_status & _IN_TRANSACTION)
+
+    def lexis(self, driver_connection: Any) -> Lexis:
+        without_escapes = driver_connection.server_status & _NO_BACKSLASH_ESCAPES
+        return LEXIS_WITHOUT_ESCAPES if without_escapes else LEXIS
 
     def scene_sql(self, meta_table: TableName) -> str:
         return f"""

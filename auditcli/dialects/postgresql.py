@@ -10,6 +10,8 @@ from auditcli.dialects import postgresql_checks, postgresql_shapes, postgresql_t
 from auditcli.dialects.base import MARK, Dialect, Fragment, Images
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
+from auditcli.dialects.lexis import Lexis
+from auditcli.dialects.postgresql_text import LEXIS, LEXIS_WITH_ESCAPES
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, TableShape
 
@@ -54,6 +56,15 @@ class PostgreSQL(Dialect):
             return bool(asynchronous())
         # Of psycopg; 0 is idle.
         return bool(driver_connection.info.transaction_status != 0)
+
+    def lexis(self, driver_connection: Any) -> Lexis:
+        asynchronous = getattr(driver_connection, "get_settings", None)
+        standard = (
+            asynchronous().standard_conforming_strings
+            if asynchronous is not None
+            else driver_connection.info.parameter_status("standard_conforming_strings")
+        )
+        return LEXIS_WITH_ESCAPES if standard == "off" else LEXIS
 
     def scene_sql(self, meta_table: TableName) -> str:
         return f"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from auditcli.dialects.lexis import Lexis, quoted_by
 from auditcli.model import TableName
 
 
@@ -32,3 +33,22 @@ def dollars(text: str) -> str:
     while (sign := f"$auditcli{number or ''}$") in text:
         number += 1
     return f"{sign}{text}{sign}"
+
+
+def lexis(*, escaping: bool) -> Lexis:
+    """How statements are read; `escaping` says whether backslashes mean something in texts without an E."""
+    text = quoted_by("'", escaping=True)
+    # A text goes on behind a line break, as it began.
+    escaped = rf"(?:{text}\s*\n\s*(?='))*{text}"
+    plain = escaped if escaping else quoted_by("'")
+    between_dollars = r"(?P<dollars>\$(?:[^\W\d]\w*)?\$).*?(?:(?P=dollars)|\Z)"
+    return Lexis(
+        text=f"[eE]{escaped}|{plain}|{between_dollars}",
+        name="(?:[uU]&)?" + quoted_by('"'),
+        comment=r"--[^\r\n]*",
+        nests=True,
+    )
+
+
+LEXIS = lexis(escaping=False)
+LEXIS_WITH_ESCAPES = lexis(escaping=True)

@@ -11,6 +11,7 @@ from auditcli import codec
 from auditcli.dialects import sqlite_context, sqlite_triggers
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
+from auditcli.dialects.lexis import Lexis, quoted_by
 from auditcli.dialects.sqlite_indexes import index_terms
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape, UniqueIndex
@@ -40,6 +41,7 @@ WHERE t.type = 'table' AND t.schema <> 'temp' AND i."unique" AND x.key
 ORDER BY t.schema, t.name, i.name, x.seqno"""
 
 _ROW_ID_NAMES = ("rowid", "_rowid_", "oid")
+_LEXIS = Lexis(name="|".join([quoted_by('"'), quoted_by("`"), r"\[[^\]]*\]"]))
 _REPLACES = re.compile(r"\bON\s+CONFLICT\s+(?:REPLACE|IGNORE|FAIL|ROLLBACK)\b", re.IGNORECASE)
 
 
@@ -73,6 +75,9 @@ class SQLite(Dialect):
 
     def in_transaction(self, driver_connection: Any) -> bool:
         return bool(driver_connection.in_transaction)
+
+    def lexis(self, driver_connection: Any) -> Lexis:
+        return _LEXIS
 
     def scene_sql(self, meta_table: TableName) -> str:
         return f"""

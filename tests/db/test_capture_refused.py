@@ -40,6 +40,8 @@ PLAIN_WRITES: dict[str, Callable[[Session], Any]] = {
     "driver": lambda s: s.connection().exec_driver_sql("REPLACE INTO item (id) VALUES (1)"),
     "driver executemany": lambda s: s.connection().exec_driver_sql("INSERT INTO item (id) VALUES (?)", [(8,), (9,)]),
     "comment first": lambda s: s.execute(text('-- x\n/* y */ ; Insert Or Ignore Into main."item" (id) values (9)')),
+    "name as text": lambda s: s.execute(text("DELETE FROM 'item'")),
+    "comment with a quote": lambda s: s.execute(text("-- it's\nDELETE FROM [item] WHERE name <> 'x'")),
     "with": lambda s: s.execute(text("WITH x AS (SELECT 1) UPDATE item SET state = 'x' WHERE id IN x")),
     "upsert": lambda s: s.execute(text("INSERT INTO [item] (id) VALUES (1) ON CONFLICT DO UPDATE SET state = 'x'")),
     "cte": lambda s: s.execute(select(insert(ITEM).values(id=9).returning(ITEM.c.id).cte("new"))),
@@ -93,6 +95,8 @@ def test_plain_sql_inside_untracked_leaves_a_gap(items: Store, how: str) -> None
     [
         "SELECT replace(name, 'a', 'b'), id AS \"update\" FROM item",
         "SELECT 'DELETE FROM item' -- DELETE FROM item",
+        "SELECT '\\', '; DELETE FROM item', 1 AS [; DELETE FROM item]",
+        "CREATE TRIGGER t AFTER INSERT ON item BEGIN SELECT 1; DELETE FROM item WHERE id < 0; END",
         "WITH x AS (SELECT id FROM item) SELECT * FROM x",
         "EXPLAIN DELETE FROM item",
         "PRAGMA foreign_keys",

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from pymysql.constants import CLIENT
+from sqlalchemy import Engine, create_engine, update
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import OperationalError
 
 import auditcli
+from auditcli.driver import define
+from auditcli.errors import UnrecordableWrite
 from tests.db.mariadb import scratch_engine
 from tests.db.watched import Watched
 
@@ -116,3 +119,46 @@ def test_temporary_tables_are_nobodys_history(items: Watched) -> None:
         connection.exec_driver_sql("INSERT INTO scratch VALUES (1)")
 
     assert len(items.changes()) == 3
+
+
+@pytest.fixture
+def talkative() -> Iterator[Engine]:
+    """A tracked engine without triggers, whose driver takes many statements in one text."""
+    with scratch_engine() as engine:
+        Watched(engine, ITEM, CHILD, triggers=False)
+        several = create_engine(engine.url, connect_args={"client_flag": CLIENT.MULTI_STATEMENTS})
+        auditcli.track(several)
+        yield several
+        several.dispose()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1; UPDATE item SET n = 1",
+        "SELECT '\\''; DELETE FROM item WHERE code <> 'x'",
+        "# it's\nDELETE FROM item WHERE code <> 'x'",
+        "/*!50000 DELETE FROM item */",
+        "/*M! DELETE */ FROM item",
+        "SELECT \"it's\"; DELETE FROM item WHERE code <> 'x'",
+        "EXECUTE IMMEDIATE 'DELETE FROM item'",
+        "PREPARE p FROM 'DELETE FROM item'",
+        "BEGIN NOT ATOMIC DELETE FROM child; DELETE FROM item; END",
+        "LOAD DATA LOCAL INFILE 'x' INTO TABLE item",
+        "DELETE i FROM child AS c JOIN item AS i USING (code)",
+        "UPDATE (SELECT 1) AS x JOIN item SET item.n = 1",
+    ],
+)
+def test_a_write_that_text_hides_is_refused_before_it_runs(talkative: Engine, sql: str) -> None:
+    with talkative.connect() as connection, pytest.raises(UnrecordableWrite, match=r"plain SQL that writes to .*item"):
+        define(connection, sql)
+
+
+def test_a_session_whose_backslashes_mean_nothing_is_read_so(talkative: Engine) -> None:
+    with talkative.connect() as connection:
+        define(connection, "SELECT '\\'; DELETE FROM item'")
+        define(connection, "SET sql_mode = 'NO_BACKSLASH_ESCAPES,ANSI_QUOTES'")
+        define(connection, "SELECT '\\', '; DELETE FROM item'")
+        for sql in ("SELECT '\\'; DELETE FROM item WHERE code <> '\\'", 'DELETE FROM "item"'):
+            with pytest.raises(UnrecordableWrite, match="item"):
+                define(connection, sql)

@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.types import NullType
 
 import auditcli
+from auditcli.driver import define
 from auditcli.errors import CaptureError, UnrecordableWrite
 from tests.db.postgres import HOSTILE, be_hostile, scratch_engine, settings_of, wait_until
 from tests.db.watched import Watched
@@ -303,6 +304,57 @@ def test_text_that_names_a_tracked_table_is_refused(items: Shop) -> None:
     ):
         with items.factory() as session, pytest.raises(UnrecordableWrite):
             session.execute(text(statement))
+
+
+HIDDEN_WRITES = (
+    "SELECT 1; UPDATE item SET n = 1",
+    "CREATE TEMP TABLE more (n int); DELETE FROM item",
+    "SELECT E'\\''; DELETE FROM item WHERE code <> 'x'",
+    "SELECT $$it's$$; DELETE FROM item WHERE code <> 'x'",
+    "/* a /* b */ ' */ DELETE FROM item WHERE code <> 'x'",
+    "-- it's\rDELETE FROM item WHERE code <> 'x'",
+    "SELECT ARRAY[']']; DELETE FROM item WHERE code <> '['",
+    'DELETE FROM U&"\\0069tem"',
+    "TRUNCATE plain, item",
+    "EXPLAIN (ANALYZE) DELETE FROM item",
+    "CREATE TABLE gone AS WITH d AS (DELETE FROM item RETURNING *) SELECT * FROM d",
+    "PREPARE p AS DELETE FROM item",
+    "DO $$ BEGIN EXECUTE 'DELETE FROM item'; END $$",
+    "SET standard_conforming_strings = off",
+)
+
+
+@pytest.mark.parametrize("sql", HIDDEN_WRITES)
+def test_a_write_that_text_hides_is_refused_before_it_runs(items: Shop, sql: str) -> None:
+    with items.factory.begin() as session:
+        if sql.startswith("SET"):
+            define(session.connection(), sql)
+            sql = "SELECT '\\''; DELETE FROM item WHERE code <> 'x'"
+        with pytest.raises(UnrecordableWrite, match="plain SQL that writes to item"):
+            define(session.connection(), sql)
+
+    assert items.query("SELECT count(*) FROM item") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 'it''s; DELETE FROM item', '\\', '; DELETE FROM item'",
+        "SELECT $a$; DELETE FROM item $$ $a$, E'\\'; DELETE FROM item'",
+        "SELECT 1 /* a /* b */ ; DELETE FROM item */ -- ; DELETE FROM item",
+        "SELECT delete FROM (SELECT n AS delete FROM item) AS item FOR UPDATE",
+        "EXPLAIN DELETE FROM item",
+        "DELETE FROM more USING item WHERE more.n = item.n; SELECT count(*) FROM item",
+        "CREATE RULE r AS ON INSERT TO more DO (DELETE FROM more; DELETE FROM item)",
+        "CREATE FUNCTION f() RETURNS void LANGUAGE sql BEGIN ATOMIC DELETE FROM more; DELETE FROM item; END",
+    ],
+)
+def test_text_that_only_speaks_of_a_write_passes(items: Shop, sql: str) -> None:
+    with items.factory.begin() as session:
+        define(session.connection(), "CREATE TEMP TABLE more (n int)")
+        define(session.connection(), sql)
+
+    assert items.events()[2:] == []
 
 
 MEASURE = """CREATE TABLE measure (id int PRIMARY KEY, f float8, i interval, m timestamptz[], b bytea[], d date[],
