@@ -111,7 +111,8 @@ def bind(value: JsonValue, column: ColumnShape) -> Fragment:
 def guard(column: ColumnShape, name: str, value: JsonValue) -> Fragment:
     """A condition: the column (`name` in SQL) has exactly this value."""
     if value is None:
-        return Fragment(f"{name} IS NULL")
+        # IS NULL is true of a row without values too.
+        return Fragment(f"{name} IS NOT DISTINCT FROM NULL")
     if column.kind == "float":
         bound = bind(value, column)
         # By their bytes: zero has two signs, which are equal.

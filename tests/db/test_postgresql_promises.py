@@ -10,15 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, insert, text
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, insert, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import sessionmaker
+from sqlalchemy.types import NullType
 
 import auditcli
+from auditcli.apply import apply_plan
 from auditcli.dialects.capture import CaptureContext, LogNames
 from auditcli.driver import define, run
+from auditcli.errors import ConflictError
+from auditcli.log.schema import read_shapes
 from auditcli.log.tables import log_tables
 from auditcli.model import TableName
+from auditcli.plan import Plan
+from auditcli.undo import plan_undo
 from tests.db.postgres import POSTGRESQL, scratch_engine, wait_until
 from tests.db.watched import Watched
 
@@ -179,6 +185,74 @@ def test_a_context_ends_with_a_savepoint_that_was_rolled_back_and_is_sent_again(
         session.execute(text("INSERT INTO item VALUES (2)"))
 
     assert [(change.row_id, change.actor) for change in items.changes()] == [("2", "alice")]
+
+
+# Rows without values, of which IS NULL is true though they are something.
+
+
+EMPTY_ROW = "ROW(NULL, NULL)::pair"
+SPELLED = {"NULL": None, EMPTY_ROW: "(,)"}
+PAIR = Table("item", MetaData(), Column("id", Integer, primary_key=True), Column("p", NullType))
+BOTH_WAYS = pytest.mark.parametrize(("first", "second"), [("NULL", EMPTY_ROW), (EMPTY_ROW, "NULL")])
+
+
+@pytest.fixture(params=["triggers", "listeners"])
+def pairs(request: pytest.FixtureRequest, engine: Engine) -> Iterator[Watched]:
+    """One row with a value of a composite type; when the test is over its log must be complete."""
+    definitions = ("CREATE TYPE pair AS (a int, b text)", "CREATE TABLE item (id int PRIMARY KEY, p pair)")
+    db = Watched(engine, *definitions, triggers=request.param == "triggers")
+    auditcli.track(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(PAIR).values(id=1, p=text("ROW(1, 'x')")))
+    yield db
+    db.check()
+
+
+def _set_pair(db: Watched, value: str) -> None:
+    with db.engine.begin() as connection:
+        connection.execute(update(PAIR).values(p=text(value.replace(":", "\\:"))))
+
+
+def _plan_last(db: Watched) -> Plan:
+    with db.engine.connect() as connection:
+        return plan_undo(connection, log_tables(), transaction=db.changes()[-1].transaction_id)
+
+
+@BOTH_WAYS
+def test_a_row_without_values_is_taken_back_as_what_it_was(pairs: Watched, first: str, second: str) -> None:
+    _set_pair(pairs, first)
+    _set_pair(pairs, second)
+
+    apply_plan(pairs.engine, _plan_last(pairs))
+
+    assert [after["p"] for _, _, after in pairs.steps()[1:]] == [SPELLED[first], SPELLED[second], SPELLED[first]]
+    assert pairs.query("SELECT p::text FROM item") == [(SPELLED[first],)]
+
+
+@BOTH_WAYS
+def test_a_row_without_values_is_in_the_way_of_an_undo_that_expects_none(
+    pairs: Watched, first: str, second: str
+) -> None:
+    _set_pair(pairs, first)
+    plan = _plan_last(pairs)
+    _set_pair(pairs, second)
+
+    with pytest.raises(ConflictError, match="rows changed after the plan was made"):
+        apply_plan(pairs.engine, plan)
+
+    assert pairs.query("SELECT p::text FROM item") == [(SPELLED[second],)]
+
+
+@BOTH_WAYS
+def test_a_guard_of_null_finds_no_row_without_values(pairs: Watched, first: str, second: str) -> None:
+    _set_pair(pairs, first)
+
+    with pairs.engine.connect() as connection:
+        column = read_shapes(connection, POSTGRESQL).tables[TableName("item")].known_column("p")
+        guards = [POSTGRESQL.guard(column, SPELLED[value]) for value in (first, second)]
+        found = [run(connection, f"SELECT id FROM item WHERE {guard.sql}", guard.values).all() for guard in guards]
+
+    assert found == [[(1,)], []]
 
 
 # Security.
