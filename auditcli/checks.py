@@ -81,6 +81,8 @@ class _Check:
             shape = self._around.shape(table)
             if shape is None:
                 continue
+            if not shape.is_transactional:
+                self._refuse_half_done(shape)
             for key in filter(None, (shape.primary_key, *shape.unique_keys)):
                 self._check_taken(shape, key)
             # A reference to a table without a key names no columns; the database can't enforce it.
@@ -91,6 +93,12 @@ class _Check:
                 if reference.referred_columns:
                     self._check_orphaned(shape, reference)
         return self._refused
+
+    def _refuse_half_done(self, shape: TableShape) -> None:
+        mend = self._around.rows.dialect.make_transactional_sql.format(table=shape.table)
+        for at in self._by_table[shape.table]:
+            reason = f"its engine has no transactions, so half of an undo could stay: {mend}"
+            self._refuse(at, ConflictKind.CONSTRAINT, reason)
 
     # Keys that steps bring rows to.
 

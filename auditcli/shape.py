@@ -58,6 +58,7 @@ class TableShape:
     `unique_indexes` are all but the primary key's, where the database's triggers need them. `locator`
     names what addresses a row physically within a transaction (a row id, else the key), and `moved_by` the columns
     whose assignment changes it. `signature` is a text that changes with the columns, where triggers compare one.
+    `is_transactional` is false where a rollback leaves the rows as they were written.
     """
 
     table: TableName
@@ -71,6 +72,7 @@ class TableShape:
     moved_by: tuple[str, ...] = ()
     unique_indexes: tuple[UniqueIndex, ...] = ()
     signature: str = ""
+    is_transactional: bool = True
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
@@ -117,6 +119,7 @@ class TableShape:
                 for index in stored.get("unique_indexes", ())
             ),
             signature=stored.get("signature", ""),
+            is_transactional=stored.get("is_transactional", True),
         )
 
 

@@ -41,6 +41,7 @@ def recorded_target(scene: Scene, connection: Connection, statement: Dml, schema
     name = table_name(table, schema_map, connection.dialect.default_schema_name)
     known = _known_name(scene, name)
     if known is not None:
+        _refuse_without_transactions(scene, known)
         return known if scene.matters(known) else None
     kind = _kind(scene, connection, name)
     if _is_history(scene, name, kind):
@@ -49,6 +50,16 @@ def recorded_target(scene: Scene, connection: Connection, statement: Dml, schema
             hint="write to its table, exclude it (`exclude_tables`), or wrap it in `auditcli.untracked(reason)`",
         )
     return None
+
+
+def _refuse_without_transactions(scene: Scene, table: TableName) -> None:
+    if scene.records(table) and not scene.shape(table).is_transactional:
+        raise UnrecordableWrite(
+            f"a write to {table} can't be recorded by listeners: its engine has no transactions, "
+            "so a rollback would take the record back and leave the rows",
+            hint=f"{scene.dialect.make_transactional_sql.format(table=table)}, exclude it (`exclude_tables`), "
+            "or wrap it in `auditcli.untracked(reason)`, which leaves a gap",
+        )
 
 
 def _known_name(scene: Scene, name: TableName) -> TableName | None:

@@ -296,6 +296,9 @@ class Dialect(ABC):
     trigger_right: ClassVar[str] = "it takes the right to create triggers"
     """What a user has to have who installs triggers."""
 
+    make_transactional_sql: ClassVar[str] = ""
+    """Has rollbacks take back what is written to a `{table}` that has no transactions, where there are such tables."""
+
     transactional_ddl: ClassVar[bool] = True
     """Whether definitions are undone by a rollback."""
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from auditcli.dialects.checks import Check
+from auditcli.dialects.mysql_shapes import IS_TRANSACTIONAL
 from auditcli.dialects.mysql_text import literal, quoted
 from auditcli.dialects.mysql_values import may_be_long
 from auditcli.shape import TableShape
 
 _HERE = "table_schema = DATABASE()"
+
+MAKE_TRANSACTIONAL = "ALTER TABLE `{table}` ENGINE = InnoDB"
+"""By the table's name; with its engine a table gets transactions."""
 
 
 def checks(shapes: Sequence[TableShape]) -> list[Check]:
@@ -17,10 +21,10 @@ def checks(shapes: Sequence[TableShape]) -> list[Check]:
     return [
         Check(
             "no-transactions",
-            f"""SELECT NULL, table_name, engine FROM information_schema.tables WHERE {_HERE}
-              AND table_type = 'BASE TABLE' AND engine <> 'InnoDB'""",
+            f"""SELECT NULL, t.table_name, t.engine FROM information_schema.tables AS t WHERE {_HERE}
+              AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') AND NOT {IS_TRANSACTIONAL}""",
             "its engine {0} has no transactions: a write that fails half way stays, and its records do not",
-            "ALTER TABLE `{table}` ENGINE = InnoDB",
+            MAKE_TRANSACTIONAL,
         ),
         Check(
             "id-steps",

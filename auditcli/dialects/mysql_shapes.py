@@ -12,8 +12,12 @@ from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
 
 _HERE = "table_schema = DATABASE()"
 
+IS_TRANSACTIONAL = "(t.engine IN (SELECT e.engine FROM information_schema.engines AS e WHERE e.transactions = 'YES'))"
+"""Whether a rollback takes back what was written to a table `t` of the information schema."""
+
 _COLUMNS_SQL = f"""
-SELECT c.table_name, c.column_name, c.data_type, c.column_type, c.is_nullable, c.column_default, c.extra, t.engine
+SELECT c.table_name, c.column_name, c.data_type, c.column_type, c.is_nullable, c.column_default, c.extra, t.engine,
+  {IS_TRANSACTIONAL}
 FROM information_schema.columns AS c JOIN information_schema.tables AS t
   ON t.table_schema = c.table_schema AND t.table_name = c.table_name
 WHERE c.{_HERE} AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED')
@@ -104,7 +108,7 @@ def _shape(
             ColumnShape(
                 name, type_, nullable == "YES", "GENERATED" in extra.upper(), default, _KINDS.get(data_type, "word")
             )
-            for name, data_type, type_, nullable, default, extra, _ in columns
+            for name, data_type, type_, nullable, default, extra, *_ in columns
         ),
         primary_key=primary_key,
         foreign_keys=_foreign_keys(table, foreign_keys),
@@ -113,7 +117,8 @@ def _shape(
         locator=primary_key,
         moved_by=primary_key,
         # The engine, on which it depends whether a record and its change are one transaction.
-        signature=str(columns[0][-1]),
+        signature=str(columns[0][-2]),
+        is_transactional=bool(columns[0][-1]),
     )
 
 
