@@ -65,8 +65,9 @@ def touch_rows(
     """Read what the statement may change; raises UnrecordableWrite where that can't be known."""
     if not recorder.scene.shape(table).locator:
         raise UnrecordableWrite(
-            f"{table} has no key, and its columns take every name of its row id: its rows can't be told apart",
-            hint="give the table a primary key, or exclude it (`exclude_tables`)",
+            f"{table} has no primary key, and {recorder.scene.dialect.without_locator}: its rows can't be told apart",
+            hint="give the table a primary key, install capture triggers (`audit init`), "
+            "or exclude it (`exclude_tables`)",
         )
     toucher = _Toucher(recorder, unit, table, schema_map)
     toucher.refuse_half_statements(statement)

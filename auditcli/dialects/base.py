@@ -296,6 +296,9 @@ class Dialect(ABC):
     trigger_right: ClassVar[str] = "it takes the right to create triggers"
     """What a user has to have who installs triggers."""
 
+    without_locator: ClassVar[str] = "here nothing else addresses a row"
+    """Why a table may have no `locator`."""
+
     make_transactional_sql: ClassVar[str] = ""
     """Has rollbacks take back what is written to a `{table}` that has no transactions, where there are such tables."""
 

@@ -54,6 +54,7 @@ class SQLite(Dialect):
     limits_text: ClassVar[bool] = False
     savepoint_needs_begin: ClassVar[bool] = True
     most_marks: ClassVar[int] = 2000
+    without_locator: ClassVar[str] = "its columns take every name of its row id"
     capture_limits: ClassVar[tuple[str, ...]] = (
         "programs that auditcli does not track have no transaction id: their records of one moment are shown together",
         "a negative zero is recorded as zero",

@@ -380,6 +380,20 @@ def test_transactions_driven_by_plain_sql_keep_log_and_rows_together(items: Stor
     assert items.query(orphans) == [(0,)]
 
 
+def test_a_table_whose_rows_have_no_address_is_refused(store: Store) -> None:
+    odd = Table("odd", MetaData(), Column("rowid", Integer), Column("oid", Integer), Column("_rowid_", Integer))
+    odd.create(store.engine)
+    store.track(store.engine)
+
+    with store.engine.connect() as connection, pytest.raises(UnrecordableWrite) as refused:
+        connection.execute(insert(odd).values(oid=1))
+
+    assert refused.value.message == (
+        "odd has no primary key, and its columns take every name of its row id: its rows can't be told apart"
+    )
+    assert "audit init" in str(refused.value.hint)
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_statement_that_another_listener_changes_is_recorded_or_refused(store: Store, is_first: bool) -> None:
     def widen(_connection: Any, statement: Any, multiparams: Any, params: Any, _options: Any) -> Any:

@@ -126,3 +126,29 @@ def test_an_undo_that_could_stay_half_done_is_refused(engine: Engine, *, trigger
         "old/1: its engine has no transactions, so half of an undo could stay: ALTER TABLE `old` ENGINE = InnoDB"
     )
     assert watched.query("SELECT * FROM old") == [(1,)]
+
+
+@pytest.mark.parametrize("how", ["insert", "update"])
+def test_a_write_to_a_table_without_a_key_is_refused_for_the_reason_that_holds_here(engine: Engine, how: str) -> None:
+    watched = Watched(engine, "CREATE TABLE loose (id INT, n INT)", triggers=False)
+    auditcli.track(engine)
+
+    with engine.connect() as connection, pytest.raises(UnrecordableWrite) as refused:
+        WRITES[how](connection, watched.table("loose"))
+
+    assert refused.value.message == (
+        "loose has no primary key, and here nothing else addresses a row: its rows can't be told apart"
+    )
+    assert "audit init" in str(refused.value.hint)
+
+
+def test_the_way_out_of_that_is_a_trigger(engine: Engine) -> None:
+    watched = Watched(engine, "CREATE TABLE loose (id INT, n INT)")
+    auditcli.track(engine)
+
+    with engine.begin() as connection:
+        connection.execute(insert(watched.table("loose")), [{"n": 1}, {"n": 1}])
+        connection.execute(update(watched.table("loose")).values(n=2))
+
+    watched.check()
+    assert [event for event, _, _ in watched.events()] == ["INSERT", "INSERT", "UPDATE", "UPDATE"]
