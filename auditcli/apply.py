@@ -105,14 +105,28 @@ def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) 
             if dialect.writing_settings:
                 settings = dialect.change_settings_sql(dialect.writing_settings)
                 run(connection, settings.sql, settings.values)
-            outcome = _Applying(connection, plan, scene, clock).run()
-            _commit(connection, dialect)
+            with _taking_any_value(connection, dialect):
+                outcome = _Applying(connection, plan, scene, clock).run()
+                _commit(connection, dialect)
         return outcome
     except DBAPIError as error:
         if dialect.is_lock_timeout(error):
             hint = dialect.lock_holder_hint()
             raise LockTimeout(f"{plan.target} is locked; nothing was written", hint=hint) from error
         raise AuditError(f"nothing was written, the database says: {error.orig}", hint=_hint(error)) from error
+
+
+@contextmanager
+def _taking_any_value(connection: Connection, dialect: Dialect) -> Iterator[None]:
+    """Inside this block the session takes what was stored; its owner finds it as it was."""
+    if dialect.any_value_sql is None or dialect.usual_values_sql is None:
+        yield
+        return
+    run(connection, dialect.any_value_sql)
+    try:
+        yield
+    finally:
+        run(connection, dialect.usual_values_sql)
 
 
 def _hint(error: DBAPIError) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -32,7 +32,7 @@ def step_sql(
         return Fragment(f"DELETE FROM {dialect.table_sql(shape.table)} WHERE {where.sql}", where.values)
     assigned = _listed([*_targets(step).items(), *also_set.items()], dialect, shape)
     sql = f"{dialect.update_words(shape)} {dialect.table_sql(shape.table)} SET {assigned.sql} WHERE {where.sql}"
-    return Fragment(sql, assigned.values + where.values)
+    return Fragment(assigned.before + sql, assigned.values + where.values)
 
 
 def _insert(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
@@ -43,7 +43,11 @@ def _insert(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
         f"{dialect.insert_words(shape)} {dialect.table_sql(shape.table)} ({columns}) "
         f"VALUES ({', '.join(part.sql for part in bound)})"
     )
-    return Fragment(sql, tuple(chain.from_iterable(part.values for part in bound)))
+    return Fragment(_before(bound) + sql, tuple(chain.from_iterable(part.values for part in bound)))
+
+
+def _before(bound: Iterable[Fragment]) -> str:
+    return next((part.before for part in bound if part.before), "")
 
 
 def _where(dialect: Dialect, shape: TableShape, step: Step, locator: tuple[Any, ...] | None) -> Fragment:
@@ -65,4 +69,5 @@ def _targets(step: Step) -> Image:
 def _listed(pairs: list[tuple[str, JsonValue]], dialect: Dialect, shape: TableShape, separator: str = ", ") -> Fragment:
     bound = [(dialect.quote(column), dialect.bind(value, shape.known_column(column))) for column, value in pairs]
     sql = separator.join(f"{name} = {part.sql}" for name, part in bound)
-    return Fragment(sql, tuple(chain.from_iterable(part.values for _, part in bound)))
+    values = tuple(chain.from_iterable(part.values for _, part in bound))
+    return Fragment(sql, values, before=_before(part for _, part in bound))

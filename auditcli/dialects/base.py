@@ -23,10 +23,14 @@ MARK = "\0"
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of SQL and the driver's values for its marks, in order; the marks are `MARK`."""
+    """A piece of SQL and the driver's values for its marks, in order; the marks are `MARK`.
+
+    `before` is what has to stand before a statement that writes the piece's value.
+    """
 
     sql: str
     values: tuple[Any, ...] = ()
+    before: str = ""
 
 
 class Dialect(ABC):
@@ -130,6 +134,12 @@ class Dialect(ABC):
 
     writing_settings: ClassVar[Mapping[str, str]] = {}
     """The settings of a session, by name, without which values that are `bind` would not be read as they are meant."""
+
+    any_value_sql: ClassVar[str | None] = None
+    """Has the session take each value that a column can hold, where it might refuse some that are stored."""
+
+    usual_values_sql: ClassVar[str | None] = None
+    """Gives back what `any_value_sql` changed."""
 
     row_lock_sql: ClassVar[str] = ""
     """Ends a query whose rows are to be locked, where rows are locked one by one."""

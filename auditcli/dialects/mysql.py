@@ -38,6 +38,8 @@ class MySQL(Dialect):
     writes_see_latest: ClassVar[bool] = True
     forget_met_sql: ClassVar[str] = "SET @auditcli_met = NULL"
     met_sql: ClassVar[str] = "SELECT CONVERT(@auditcli_met USING utf8mb4)"
+    any_value_sql: ClassVar[str | None] = mysql_values.ANY_VALUE_SQL
+    usual_values_sql: ClassVar[str | None] = mysql_values.USUAL_VALUES_SQL
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
     row_share_sql: ClassVar[str] = "LOCK IN SHARE MODE"
     begin_snapshot_sql: ClassVar[str | None] = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"

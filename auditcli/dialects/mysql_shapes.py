@@ -65,10 +65,12 @@ _KINDS = {
     **dict.fromkeys(("geometrycollection", "geomcollection"), "geometry"),
     "bit": "bit",
     "char": "char",
+    "enum": "enum",
     "timestamp": "moment",
 }
-"""How values of a type are written; others are words (ENUM, SET, INET6, UUID)."""
+"""How values of a type are written; others are words (SET, INET6, UUID)."""
 
+_EMPTY_MEMBER = re.compile(r"[(,]''[,)]")
 _DIGITS = re.compile(r"\((\d)\)")
 
 
@@ -105,9 +107,7 @@ def _shape(
     return TableShape(
         table=table,
         columns=tuple(
-            ColumnShape(
-                name, type_, nullable == "YES", "GENERATED" in extra.upper(), default, _KINDS.get(data_type, "word")
-            )
+            ColumnShape(name, type_, nullable == "YES", "GENERATED" in extra.upper(), default, _kind(data_type, type_))
             for name, data_type, type_, nullable, default, extra, *_ in columns
         ),
         primary_key=primary_key,
@@ -120,6 +120,11 @@ def _shape(
         signature=str(columns[0][-2]),
         is_transactional=bool(columns[0][-1]),
     )
+
+
+def _kind(data_type: str, type_: str) -> str:
+    # The words of such a set don't tell its values apart.
+    return "flags" if data_type == "set" and _EMPTY_MEMBER.search(type_) else _KINDS.get(data_type, "word")
 
 
 def _foreign_keys(table: TableName, rows: Sequence[Sequence[Any]]) -> tuple[ForeignKeyShape, ...]:

@@ -13,6 +13,16 @@ from auditcli.dialects.mysql_shapes import digits
 from auditcli.model import JsonValue
 from auditcli.shape import ColumnShape
 
+ANY_VALUE_SQL = """SET @auditcli_sql_mode = @@SESSION.sql_mode, SESSION sql_mode = CONCAT(
+  REPLACE(REPLACE(REPLACE(@@SESSION.sql_mode, 'NO_ZERO_IN_DATE', ''), 'NO_ZERO_DATE', ''), 'TRADITIONAL', ''),
+  ',STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO')"""
+"""Has the session take dates that are none, and a zero as a number of its own."""
+
+USUAL_VALUES_SQL = "SET SESSION sql_mode = @auditcli_sql_mode"
+
+_NOT_STRICT = """/*M! SET STATEMENT sql_mode =
+  REPLACE(REPLACE(@@SESSION.sql_mode, 'STRICT_ALL_TABLES', ''), 'STRICT_TRANS_TABLES', '') FOR */ """
+
 _TEXT = "CHAR CHARACTER SET utf8mb4"
 _LONG_KINDS = frozenset({"bytes", "text", "geometry"})
 
@@ -26,6 +36,8 @@ def same_sql(column: ColumnShape, old: str, new: str) -> str:
     """Whether two values of a column are the same stored value, whatever its collation calls equal."""
     if column.kind in ("integer", "decimal", "bit", "time"):
         return f"{old} <=> {new}"
+    if column.kind in ("enum", "flags"):
+        return f"{old} + 0 <=> {new} + 0"
     if column.kind in ("float", "moment"):
         return f"{json_sql(column, old)} <=> {json_sql(column, new)}"
     return f"CAST({old} AS BINARY) <=> CAST({new} AS BINARY)"
@@ -53,6 +65,8 @@ def bind(value: JsonValue, column: ColumnShape) -> Fragment:
     if column.kind == "float" and isinstance(decoded, float):
         # As text: a driver's own way of writing doubles need not be exact.
         return Fragment(f"CAST({MARK} AS DOUBLE)", (repr(decoded),))
+    if column.kind == "enum" and isinstance(decoded, int):
+        return Fragment(MARK, (decoded,), before=_NOT_STRICT)
     return Fragment(MARK, (str(decoded) if column.kind == "decimal" and decoded is not None else decoded,))
 
 
@@ -64,6 +78,11 @@ def guard(column: ColumnShape, name: str, value: JsonValue) -> Fragment:
     if column.kind == "float":
         bound = bind(value, column)
         return Fragment(f"{json_sql(column, name)} = {_float(column, bound.sql)}", bound.values * 3)
+    if column.kind == "enum" and isinstance(value, int):
+        return Fragment(f"{name} + 0 = {MARK}", (value,))
+    if column.kind == "enum":
+        word = f"CAST({_plain(column, name)} AS BINARY) = CAST({MARK} AS BINARY)"
+        return Fragment(f"{name} + 0 <> 0 AND {word}", (value,))
     if column.kind in ("text", "char", "word"):
         return Fragment(f"CAST({_plain(column, name)} AS BINARY) = CAST({MARK} AS BINARY)", (codec.decode(value),))
     return Fragment(f"{json_sql(column, name)} = {MARK}", (text,))
@@ -114,8 +133,15 @@ def _word(_column: ColumnShape, value: str) -> str:
     return f"JSON_QUOTE(CONVERT(CAST({value} AS {_TEXT}) USING utf8mb4))"
 
 
+def _enum(column: ColumnShape, value: str) -> str:
+    # The error value, of number 0, is no word, though it is shown as an empty one.
+    return f"IF({value} + 0 = 0, '0', {_word(column, value)})"
+
+
 _ENCODERS = {
     "integer": _integer,
+    "flags": _integer,
+    "enum": _enum,
     "bit": _integer,
     "decimal": _decimal,
     "float": _float,
