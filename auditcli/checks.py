@@ -189,11 +189,15 @@ class _Check:
         referring = list(self._all_values(shape.table, reference.columns))
         if parent is None or not referring:
             return
-        arriving = {word for word, _ in self._values(parent.table, reference.referred_columns, after=True)}
+        arriving = {
+            word: known for word, (_, known) in self._values(parent.table, reference.referred_columns, after=True)
+        }
         live = self._standing(parent, reference.referred_columns, [values for _, values in referring])
         for at, values in referring:
             word = value_word(values)
             if word in arriving or word in live or self._standing(parent, reference.referred_columns, [values]):
+                continue
+            if self._around.rows.are_equal_to(parent, reference.referred_columns, values, arriving.values()):
                 continue
             shown = ", ".join(str(codec.decode(value)) for value in values)
             name = f"{parent.table} {shown} ({', '.join(reference.columns)})"

@@ -25,6 +25,7 @@ Word: TypeAlias = int | str
 """Stands for values in a dict or set: equal for the same ones, and only for those."""
 
 _IMAGES_A_QUERY = 20
+_ROWS_A_UNION = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,28 @@ class RowReader:
         for start in range(0, len(found), size):
             condition = self._one_of(shape, columns, found[start : start + size])
             yield from self.matching(shape, condition)
+
+    def are_equal_to(
+        self, shape: TableShape, columns: Sequence[str], values: KeyValues, others: Iterable[KeyValues]
+    ) -> bool:
+        """Whether the database takes some of the others for these values, by the columns' types and collations."""
+        dialect = self.dialect
+        shapes = [shape.known_column(column) for column in columns]
+        names = [dialect.quote(column) for column in columns]
+        # A union takes types and collations from its first part.
+        typed = f"SELECT {', '.join(names)} FROM {dialect.table_sql(shape.table)} WHERE 1 = 0"
+        wanted = [dialect.bind(*pair) for pair in zip(values, shapes, strict=True)]
+        same = " AND ".join(f"r.{name} = {part.sql}" for name, part in zip(names, wanted, strict=True))
+        listed = list(others)
+        for start in range(0, len(listed), _ROWS_A_UNION):
+            rows = [map(dialect.bind, row, shapes) for row in listed[start : start + _ROWS_A_UNION]]
+            parts = [list(row) for row in rows]
+            union = " UNION ALL ".join([typed, *(f"SELECT {', '.join(part.sql for part in row)}" for row in parts)])
+            marks = chain.from_iterable(part.values for part in chain(*parts, wanted))
+            found = self._fetch(f"SELECT COUNT(*) FROM ({union}) AS r WHERE {same}", tuple(marks))
+            if found[0][0]:
+                return True
+        return False
 
     def at_keys(self, shape: TableShape, keys: Iterable[Image]) -> dict[Word, LiveRow]:
         """The rows with exactly these primary keys, by `key_word`."""

@@ -5,7 +5,7 @@ Part of `apply.py`, which opens and ends the transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from auditcli.applying.refusal import Refused
 from auditcli.applying.writing import Writing, image_after
 from auditcli.capture.recorder import Unit
 from auditcli.driver import run_many
-from auditcli.model import Image
+from auditcli.model import Image, TableName
 from auditcli.plan import Step, StepKind
 from auditcli.planning.order import step_levels
 from auditcli.planning.stepwise import Single
@@ -54,8 +54,8 @@ class NetWriting(Writing):
             refused = self._write_again(refused, rows, unit)
             refused += self._write_level(level, rows, unit)
         refused = self._write_again(refused, rows, unit)
-        if refused:
-            raise Refused(refused)
+        while refused:
+            refused = self._write_again(self._write_parted(refused, rows, unit), rows, unit)
         self._correct(unit, steps, remember=False)
         unit.finish()
 
@@ -69,6 +69,38 @@ class NetWriting(Writing):
                 return again
             refused = again
         return refused
+
+    def _write_parted(
+        self, refused: Sequence[tuple[Step, IntegrityError]], rows: Mapping[int, LiveRow], unit: Unit
+    ) -> list[tuple[Step, IntegrityError]]:
+        """Insert new rows that refer to each other in a circle first without and then with what they refer to.
+
+        Returns what is no such row; raises Refused where there is none, or where it is refused all the same.
+        """
+        tables = {step.table for step, _ in refused}
+        parted = {at: parts for at, (step, _) in enumerate(refused) if (parts := self._parts(step, tables))}
+        if not parted:
+            raise Refused(refused)
+        for part in zip(*parted.values(), strict=True):
+            again = self._write_singly(part, rows, unit)
+            if again:
+                raise Refused(again)
+        return [each for at, each in enumerate(refused) if at not in parted]
+
+    def _parts(self, step: Step, tables: Collection[TableName]) -> tuple[Step, Step] | None:
+        """A new row without its references to these tables, and the update that sets them."""
+        shape = self._scene.shape(step.table)
+        references = {column for key in shape.foreign_keys if key.referred in tables for column in key.columns}
+        later = tuple(
+            replace(cell, expected=None)
+            for cell in step.cells
+            if cell.column in references and cell.target is not None and shape.known_column(cell.column).nullable
+        )
+        if step.kind is not StepKind.INSERT or not later or not shape.primary_key:
+            return None
+        columns = {cell.column for cell in later}
+        bare = tuple(replace(cell, target=None) if cell.column in columns else cell for cell in step.cells)
+        return replace(step, cells=bare), replace(step, kind=StepKind.UPDATE, cells=later)
 
     def _write_level(
         self, level: Sequence[Step], rows: Mapping[int, LiveRow], unit: Unit
@@ -107,9 +139,9 @@ class NetWriting(Writing):
         refused = []
         for step in steps:
             try:
-                self._run(step, rows.get(id(step)), unit)
+                with self._taken_back_where_refused():
+                    self._run(step, rows.get(id(step)), unit)
             except IntegrityError as error:
-                self._check_still_open(error)
                 refused.append((step, error))
         return refused
 
@@ -138,9 +170,9 @@ class SingleWriting(Writing):
                 refused[single.step].append((single, refused[single.step][0][1]))
                 continue
             try:
-                keys[single.step] = self._write_single(single.part, keys[single.step])
+                with self._taken_back_where_refused():
+                    keys[single.step] = self._write_single(single.part, keys[single.step])
             except IntegrityError as error:
-                self._check_still_open(error)
                 refused[single.step] = [(single, error)]
         return [part for waiting in refused.values() for part in waiting]
 

@@ -5,7 +5,8 @@ Part of `apply.py`, which opens and ends the transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NoReturn
@@ -24,7 +25,9 @@ from auditcli.model import Image, TableName
 from auditcli.plan import CellStep, Conflict, ConflictKind, Step, StepKind, shown
 from auditcli.planning.stamps import moved_on
 from auditcli.rows import LiveRow, RowReader, key_word
-from auditcli.shape import TableShape
+from auditcli.shape import CHANGES_CHILD, TableShape
+
+_SAVEPOINT = "auditcli_step"
 
 
 class Writing:
@@ -99,7 +102,8 @@ class Writing:
     def _reconcile(self, step: Step) -> None:
         """A statement found no row with its guards, though they held before: the steps before it have moved the row.
 
-        What a cascade has put at its target is done; the rest is set where it is still as planned.
+        What a cascade has put at its target is done; the rest is set where it is still as planned, or as a cascade of
+        an equal value has left it, which another collation may spell otherwise.
         """
         row = self._row_of(step)
         if step.kind is StepKind.DELETE and row is None:
@@ -109,11 +113,18 @@ class Writing:
         left = tuple(cell for cell in step.cells if not row.has(cell.column, cell.target))
         if not left:
             return
-        if not all(row.has(cell.column, cell.expected) for cell in left):
+        moved = {cell.column for cell in left if not row.has(cell.column, cell.expected)}
+        if moved - self._following(step.table):
             self._give_up([step], "it was changed on the way")
-        statement = self._statement(replace(step, key=_present_key(step, row), cells=left), row)
+        cells = tuple(replace(cell, expected=row.image[cell.column]) for cell in left)
+        statement = self._statement(replace(step, key=_present_key(step, row), cells=cells), row)
         if self._execute(statement.sql, statement.values).rowcount != 1:
             self._give_up([step], "the database does not change it")
+
+    def _following(self, table: TableName) -> set[str]:
+        """The columns that the database itself changes along with what they refer to."""
+        keys = self._scene.shape(table).foreign_keys
+        return {column for key in keys if key.on_update in CHANGES_CHILD for column in key.columns}
 
     def _row_of(self, step: Step) -> LiveRow | None:
         there = replace(step, kind=StepKind.UPDATE, key=step.key_after, cells=())
@@ -188,6 +199,19 @@ class Writing:
 
     def _execute(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
         return run(self._connection, sql, values)
+
+    @contextmanager
+    def _taken_back_where_refused(self) -> Iterator[None]:
+        """What a constraint refuses inside this block leaves nothing, and the transaction can go on."""
+        self._execute(f"SAVEPOINT {_SAVEPOINT}")
+        try:
+            yield
+        except IntegrityError as error:
+            self._check_still_open(error)
+            self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+            raise
+        self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
     def _check_still_open(self, error: IntegrityError) -> None:
         """Some constraints end the transaction when they refuse (ON CONFLICT ROLLBACK); then all is as before."""

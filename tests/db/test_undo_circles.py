@@ -1,0 +1,40 @@
+"""Rows that refer to each other come back on each database, though none of them can come first."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from auditcli.apply import apply_plan
+from auditcli.log.tables import log_tables
+from auditcli.undo import plan_undo
+from tests.db.watched import Watched
+
+NODE = "CREATE TABLE node (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES node (id) ON DELETE CASCADE)"
+LEAF = """CREATE TABLE leaf (id INT PRIMARY KEY, n INT NOT NULL,
+  FOREIGN KEY (n) REFERENCES node (id) ON DELETE CASCADE)"""
+
+
+def test_a_circle_of_rows_that_went_together_comes_back_and_goes_again(any_engine: Engine) -> None:
+    watched = Watched(any_engine, NODE, LEAF)
+    watched.write("INSERT INTO node VALUES (1, NULL), (2, 1), (3, 2), (4, 4)", "UPDATE node SET up = 3 WHERE id = 1")
+    watched.write("INSERT INTO leaf VALUES (1, 2), (2, 4)")
+    circle = watched.query("SELECT * FROM node ORDER BY id")
+    known = len(watched.changes())
+    watched.write("DELETE FROM node WHERE id = 2")
+    gone = [change.id for change in watched.changes()[known:]]
+
+    _undo(watched, gone)
+    assert watched.query("SELECT * FROM node ORDER BY id") == circle
+    assert watched.query("SELECT * FROM leaf ORDER BY id") == [(1, 2), (2, 4)]
+    watched.check()
+
+    _undo(watched, [change.id for change in watched.changes() if change.id > gone[-1]])
+    assert watched.query("SELECT * FROM node") == [(4, 4)]
+    watched.check()
+
+
+def _undo(watched: Watched, ids: list[int]) -> None:
+    with watched.engine.connect() as connection:
+        plan = plan_undo(connection, log_tables(), ids=ids)
+    assert plan.conflicts == ()
+    apply_plan(watched.engine, plan)
