@@ -13,6 +13,7 @@ from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.ways import NetWriting, SingleWriting
 from auditcli.applying.writing import Writing
 from auditcli.capture.context import current_context
+from auditcli.capture.destinations import refuse_without_address
 from auditcli.capture.handover import take_back
 from auditcli.capture.recorder import Recorder
 from auditcli.capture.scene import Scene, quiet
@@ -201,6 +202,9 @@ class _Applying:
                 for step in gone
             ]
             raise PlanConflict(found, "tables changed after the plan was made")
+        for table in dict.fromkeys(step.table for step in self._plan.steps):
+            if self._scene.records(table) or not self._scene.dialect.one_row_sql:
+                refuse_without_address(self._scene, table)
 
     def _check_surroundings(self) -> None:
         around = Surroundings(self._rows, self._scene.shapes, self._scene.tracking.recorded)

@@ -28,6 +28,8 @@ def step_sql(
     if step.kind is StepKind.INSERT:
         return _insert(dialect, shape, step)
     where = _where(dialect, shape, step, locator)
+    if not shape.locator:
+        where = Fragment(f"{where.sql} {dialect.one_row_sql}", where.values)
     if step.kind is StepKind.DELETE:
         return Fragment(f"DELETE FROM {dialect.table_sql(shape.table)} WHERE {where.sql}", where.values)
     assigned = _listed([*_targets(step).items(), *also_set.items()], dialect, shape)
@@ -53,6 +55,8 @@ def _before(bound: Iterable[Fragment]) -> str:
 def _where(dialect: Dialect, shape: TableShape, step: Step, locator: tuple[Any, ...] | None) -> Fragment:
     expected = {cell.column: cell.expected for cell in step.cells}
     guarded = guards(dialect, shape, {**step.key, **expected})
+    if not shape.locator:
+        return guarded
     if not shape.primary_key:
         # The very row that is recorded: another one of equals would go unseen.
         here = dialect.in_list(dialect.locator_sql(shape), 1) if locator is not None else "1 = 0"

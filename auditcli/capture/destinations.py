@@ -41,8 +41,11 @@ def recorded_target(scene: Scene, connection: Connection, statement: Dml, schema
     name = table_name(table, schema_map, connection.dialect.default_schema_name)
     known = _known_name(scene, name)
     if known is not None:
+        if not scene.matters(known):
+            return None
+        refuse_without_address(scene, known)
         _refuse_without_transactions(scene, known)
-        return known if scene.matters(known) else None
+        return known
     kind = _kind(scene, connection, name)
     if _is_history(scene, name, kind):
         raise UnrecordableWrite(
@@ -50,6 +53,16 @@ def recorded_target(scene: Scene, connection: Connection, statement: Dml, schema
             hint="write to its table, exclude it (`exclude_tables`), or wrap it in `auditcli.untracked(reason)`",
         )
     return None
+
+
+def refuse_without_address(scene: Scene, table: TableName) -> None:
+    """Raise UnrecordableWrite for a table whose rows can't be read again after a write."""
+    if not scene.shape(table).locator:
+        raise UnrecordableWrite(
+            f"{table} has no primary key, and {scene.dialect.without_locator}: its rows can't be told apart",
+            hint="give the table a primary key, install capture triggers (`audit init`), "
+            "or exclude it (`exclude_tables`)",
+        )
 
 
 def _refuse_without_transactions(scene: Scene, table: TableName) -> None:

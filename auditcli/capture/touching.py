@@ -63,12 +63,6 @@ def touch_rows(
     recorder: Recorder, unit: Unit, table: TableName, statement: Dml, parameters: Parameters, schema_map: SchemaMap
 ) -> Touch:
     """Read what the statement may change; raises UnrecordableWrite where that can't be known."""
-    if not recorder.scene.shape(table).locator:
-        raise UnrecordableWrite(
-            f"{table} has no primary key, and {recorder.scene.dialect.without_locator}: its rows can't be told apart",
-            hint="give the table a primary key, install capture triggers (`audit init`), "
-            "or exclude it (`exclude_tables`)",
-        )
     toucher = _Toucher(recorder, unit, table, schema_map)
     toucher.refuse_half_statements(statement)
     if isinstance(statement, Insert):

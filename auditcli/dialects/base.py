@@ -309,6 +309,9 @@ class Dialect(ABC):
     without_locator: ClassVar[str] = "here nothing else addresses a row"
     """Why a table may have no `locator`."""
 
+    one_row_sql: ClassVar[str] = ""
+    """Ends an UPDATE or a DELETE that may find equal rows and is to take one of them, where that can be said."""
+
     make_transactional_sql: ClassVar[str] = ""
     """Has rollbacks take back what is written to a `{table}` that has no transactions, where there are such tables."""
 

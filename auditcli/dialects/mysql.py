@@ -29,6 +29,7 @@ class MySQL(Dialect):
     values_are_json: ClassVar[bool] = True
     functions_may_write: ClassVar[bool] = True
     trigger_right: ClassVar[str] = "it takes the right to create triggers (GRANT TRIGGER ON DATABASE.* TO USER)"
+    one_row_sql: ClassVar[str] = "LIMIT 1"
     make_transactional_sql: ClassVar[str] = mysql_checks.MAKE_TRANSACTIONAL
     transactional_ddl: ClassVar[bool] = False
     cascades_fire_triggers: ClassVar[bool] = False
