@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from auditcli.dialects import mysql_checks, mysql_shapes, mysql_triggers, mysql_values
@@ -11,6 +11,7 @@ from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTabl
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
 from auditcli.dialects.mysql_text import LEXIS, LEXIS_WITHOUT_ESCAPES, literal, quoted
+from auditcli.errors import UnrecordableWrite
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, TableShape
 
@@ -132,7 +133,7 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
 
     def value_sql(self, shape: TableShape, *, as_bytes: bool = False) -> list[str]:
         table = quoted(shape.table.name)
-        return [mysql_values.json_sql(column, f"{table}.{quoted(column.name)}") for column in shape.columns]
+        return [mysql_values.read_sql(column, f"{table}.{quoted(column.name)}") for column in shape.columns]
 
     def values_from_bytes(self, row: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(row)
@@ -141,7 +142,18 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
         return False
 
     def image_value(self, column: ColumnShape, stored: Any) -> JsonValue:
-        return mysql_values.read_value(stored)
+        return mysql_values.read_value(column, stored)
+
+    def image_writer(self, shape: TableShape) -> Callable[[Sequence[Any]], str]:
+        join = super().image_writer(shape)
+
+        def write(values: Sequence[Any]) -> str:
+            if mysql_values.TOO_LONG in values:
+                message = f"a row of {shape.table} is longer than max_allowed_packet lets its record be"
+                raise UnrecordableWrite(message, hint=mysql_values.LONGER_PACKETS)
+            return join(values)
+
+        return write
 
     def bind(self, value: JsonValue, column: ColumnShape) -> Fragment:
         return mysql_values.bind(value, column)

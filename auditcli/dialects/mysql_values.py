@@ -10,6 +10,7 @@ import json
 from auditcli import codec
 from auditcli.dialects.base import MARK, Fragment
 from auditcli.dialects.mysql_shapes import digits
+from auditcli.errors import AuditError
 from auditcli.model import JsonValue
 from auditcli.shape import ColumnShape
 
@@ -23,6 +24,11 @@ USUAL_VALUES_SQL = "SET SESSION sql_mode = @auditcli_sql_mode"
 _NOT_STRICT = """/*M! SET STATEMENT sql_mode =
   REPLACE(REPLACE(@@SESSION.sql_mode, 'STRICT_ALL_TABLES', ''), 'STRICT_TRANS_TABLES', '') FOR */ """
 
+TOO_LONG = ""
+"""Stands for the text of a value that is too long; no JSON is empty."""
+
+LONGER_PACKETS = "SET GLOBAL max_allowed_packet to more, or leave the column out (`exclude_columns`)"
+
 _TEXT = "CHAR CHARACTER SET utf8mb4"
 _LONG_KINDS = frozenset({"bytes", "text", "geometry"})
 
@@ -30,6 +36,12 @@ _LONG_KINDS = frozenset({"bytes", "text", "geometry"})
 def json_sql(column: ColumnShape, value: str) -> str:
     """The JSON text that an image holds for a column's value, NULL for NULL."""
     return _ENCODERS.get(column.kind, _word)(column, value)
+
+
+def read_sql(column: ColumnShape, value: str) -> str:
+    """The same, but `TOO_LONG` for a value whose text the server can't make."""
+    text = json_sql(column, value)
+    return f"COALESCE({text}, IF({value} IS NULL, NULL, '{TOO_LONG}'))" if may_be_long(column) else text
 
 
 def same_sql(column: ColumnShape, old: str, new: str) -> str:
@@ -48,8 +60,11 @@ def may_be_long(column: ColumnShape) -> bool:
     return column.kind in _LONG_KINDS
 
 
-def read_value(text: str | None) -> JsonValue:
-    """The value that `json_sql` gave the text of."""
+def read_value(column: ColumnShape, text: str | None) -> JsonValue:
+    """The value that `read_sql` gave the text of; raises AuditError where there was none to give."""
+    if text == TOO_LONG:
+        message = f"{column.name} of a row is longer than max_allowed_packet lets it be read"
+        raise AuditError(message, hint=LONGER_PACKETS)
     value: JsonValue = None if text is None else json.loads(text)
     return value
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, Table, delete, insert, update
+from sqlalchemy import Connection, Engine, Table, delete, insert, text, update
 from sqlalchemy.orm import Session, registry
 
 import auditcli
 from auditcli.apply import PlanConflict, apply_plan
-from auditcli.errors import UnrecordableWrite
+from auditcli.errors import AuditError, CaptureError, UnrecordableWrite
 from auditcli.log.tables import log_tables
 from auditcli.plan import ConflictKind
 from auditcli.undo import plan_undo
@@ -126,6 +126,33 @@ def test_an_undo_that_could_stay_half_done_is_refused(engine: Engine, *, trigger
         "old/1: its engine has no transactions, so half of an undo could stay: ALTER TABLE `old` ENGINE = InnoDB"
     )
     assert watched.query("SELECT * FROM old") == [(1,)]
+
+
+def test_a_value_that_is_too_long_for_its_record_is_not_recorded_as_nothing(engine: Engine) -> None:
+    watched = Watched(engine, "CREATE TABLE doc (id INT PRIMARY KEY, photo LONGBLOB)", triggers=False)
+    auditcli.track(engine)
+    long_photo = text("REPEAT('x', @@max_allowed_packet DIV 2 + 10)")
+
+    with engine.connect() as connection:
+        with pytest.raises(CaptureError, match="a row of doc is longer than max_allowed_packet lets its record be"):
+            connection.execute(insert(watched.table("doc")).values(id=1, photo=long_photo))
+        with pytest.raises(CaptureError, match="can't be committed"):
+            connection.commit()
+
+    assert watched.query("SELECT COUNT(*) FROM doc") == [(0,)]
+    assert watched.changes() == []
+
+
+def test_a_row_that_is_too_long_to_be_read_is_no_row_with_nothing_in_it(engine: Engine) -> None:
+    watched = Watched(engine, "CREATE TABLE doc (id INT PRIMARY KEY, photo LONGBLOB)", triggers=False)
+    auditcli.track(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(watched.table("doc")).values(id=1))
+        with auditcli.untracked("photos"):
+            connection.exec_driver_sql("UPDATE doc SET photo = REPEAT('x', @@max_allowed_packet DIV 2 + 10)")
+
+    with pytest.raises(AuditError, match="photo of a row is longer than max_allowed_packet lets it be read"):
+        watched.differences()
 
 
 @pytest.mark.parametrize("how", ["insert", "update"])
