@@ -119,7 +119,7 @@ class NetWriting(Writing):
         """Do equal statements at once; False where they have to be done one by one, with nothing written."""
         first = batch[0][0]
         shape = self._scene.shape(first.table)
-        if first.kind is StepKind.INSERT and not all(self._finds_by_key(shape, step) for step, _ in batch):
+        if any(self._is_placed_anew(shape, step) for step, _ in batch):
             return False
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         try:

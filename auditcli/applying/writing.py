@@ -69,15 +69,27 @@ class Writing:
         for step in steps:
             shape = self._scene.shape(step.table)
             row = live.get(id(step))
-            if row is not None and step.kind is StepKind.UPDATE and set(step.set_columns) & set(shape.moved_by):
+            if row is not None and self._moves(shape, step) and not self._is_placed_anew(shape, step):
                 unit.expect_move(step.table, row.locator, _new_locator(shape, step))
 
     def _expect_new(self, unit: Unit, shape: TableShape, step: Step) -> None:
         if self._finds_by_key(shape, step):
             unit.expect(step.table, shape.primary_key, [_decoded(step.key, shape.primary_key)])
 
+    def _moves(self, shape: TableShape, step: Step) -> bool:
+        return step.kind is StepKind.UPDATE and bool(set(step.set_columns) & set(shape.moved_by))
+
+    def _is_placed_anew(self, shape: TableShape, step: Step) -> bool:
+        """Whether the row will lie where only the database knows, so that its place is asked for as it is written."""
+        if not shape.locator:
+            return False
+        if step.kind is StepKind.INSERT:
+            return not self._finds_by_key(shape, step)
+        has_place = not shape.primary_key and not all(map(shape.column, shape.locator))
+        return has_place and self._moves(shape, step)
+
     def _finds_by_key(self, shape: TableShape, step: Step) -> bool:
-        """Whether a new row can be found again by its key; else its place is asked for as it is written."""
+        """Whether a new row can be found again by its key."""
         broken = any(isinstance(codec.decode(value), codec.BrokenText) for value in step.key.values())
         return bool(shape.primary_key) and not broken
 
@@ -91,15 +103,22 @@ class Writing:
         """Do one step; raises IntegrityError where a constraint refuses it."""
         shape = self._scene.shape(step.table)
         statement = self._statement(step, row)
-        if step.kind is StepKind.INSERT and shape.locator and not self._finds_by_key(shape, step):
+        if self._is_placed_anew(shape, step):
             sql = f"{statement.sql} RETURNING {', '.join(shape.locator)}"
             placed = [tuple(place) for place in self._execute(sql, statement.values).fetchall()]
-            unit.expect(step.table, shape.locator, placed)
+            self._note_places(unit, step, row, placed)
             count = len(placed)
         else:
             count = self._execute(statement.sql, statement.values).rowcount
         if count != 1:
             self._reconcile(step)
+
+    def _note_places(self, unit: Unit, step: Step, row: LiveRow | None, placed: Sequence[tuple[Any, ...]]) -> None:
+        if row is None:
+            unit.expect(step.table, self._scene.shape(step.table).locator, placed)
+            return
+        for place in placed:
+            unit.expect_move(step.table, row.locator, place)
 
     def _reconcile(self, step: Step) -> None:
         """A statement found no row with its guards, though they held before: the steps before it have moved the row.

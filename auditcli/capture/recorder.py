@@ -357,7 +357,7 @@ class Unit:
         steps += [(None, new) for new in after.values()]
         if touched.removes:
             steps = with_replaced_rows(touched.shape, steps)
-        if touched.changed & set(touched.shape.primary_key) or touched.moved:
+        if touched.shape.primary_key and (touched.moved or touched.changed & set(touched.shape.primary_key)):
             steps = in_possible_order(touched.shape, steps)
         maker = RecordMaker(self._scene.dialect, touched.shape, self._scene.masked(touched.shape.table))
         records = (maker.step(old, new) for old, new in steps)

@@ -58,7 +58,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
       FILTER (WHERE recorded) AS sql, bool_or(kind IN ('nested', 'reference') OR NOT recorded) AS is_needed
     FROM columns
   )
-  SELECT (SELECT {signature} FROM pg_attribute AS a WHERE a.attrelid = relation AND {stored}),
+  SELECT ({planned_signature}),
     ARRAY(SELECT name FROM key ORDER BY place), ARRAY(SELECT kind FROM key ORDER BY place), listed.sql,
     CASE WHEN listed.is_needed THEN 'SELECT pg_catalog.row_to_json(x.*)::text FROM (SELECT ' || listed.sql
       || ' FROM (SELECT ($1).*) AS r) AS x' ELSE '' END,
@@ -110,13 +110,14 @@ BEGIN
   IF TG_OP = 'UPDATE' AND OLD *= NEW THEN
     RETURN NULL;
   END IF;
-  -- What the system knows at once of a plain table comes first: neither written anew nor with one more column.
+  -- What the system knows at once of a plain table comes first: neither written anew nor with one more column, and the
+  -- key's index is there, on a column of that name.
   -- A condition of its own: one with a query in it is no simple expression, which is evaluated without ado.
-  IF _image_sql <> '' OR _masked <> '{{}}' OR cardinality(_keys) > 1
+  IF _image_sql <> '' OR _masked <> '{{}}' OR cardinality(_keys) <> 1
     OR pg_relation_filenode(TG_RELID)::text IS DISTINCT FROM TG_ARGV[9]
-    OR has_column_privilege(TG_RELID, TG_ARGV[10]::int2, 'SELECT') IS NOT NULL THEN
-    IF TG_ARGV[0] IS DISTINCT FROM
-      (SELECT {signature} FROM pg_attribute AS a WHERE a.attrelid = TG_RELID AND {stored}) THEN
+    OR has_column_privilege(TG_RELID, TG_ARGV[10]::int2, 'SELECT') IS NOT NULL
+    OR pg_get_indexdef(TG_ARGV[11]::oid, 1, false) IS DISTINCT FROM quote_ident(_keys[1]) THEN
+    IF TG_ARGV[0] IS DISTINCT FROM ({signature}) THEN
       SELECT p.keys, p.kinds, p.image_sql, p.masked_names INTO _keys, _kinds, _image_sql, _masked
       FROM {plan}(TG_RELID, TG_ARGV[5]::int2[], TG_ARGV[6]::int2[]) AS p;
     END IF;
@@ -138,10 +139,6 @@ BEGIN
   END IF;
   IF cardinality(_keys) > 0
     AND (_row_id IS NULL OR length(_row_id) * 4 > {limit} OR length(_old_row_id) * 4 > {limit}) THEN
-    IF coalesce(_after, _before)::json ->> _keys[1] IS NULL THEN
-      -- The key has another name by now.
-      SELECT p.keys, p.kinds INTO _keys, _kinds FROM {plan}(TG_RELID, TG_ARGV[5]::int2[], TG_ARGV[6]::int2[]) AS p;
-    END IF;
     _row_id := {row_id}(coalesce(_after, _before)::json, _keys, _kinds);
     IF TG_OP = 'UPDATE' THEN _old_row_id := {row_id}(_before::json, _keys, _kinds); END IF;
   END IF;
@@ -158,7 +155,7 @@ END
 $function$"""
 """Records one row's change. Its arguments: signature, keys, their kinds, the query of images, masked columns by name;
 excluded and masked columns by number; the default schema; `part` for what belongs to a partitioned table; the number
-of the table's file, and that of its next column."""
+of the table's file, that of its next column, and that of its key's index."""
 
 CAPTURE_TRUNCATE = """CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql {safe} AS $function$
 DECLARE
@@ -198,10 +195,11 @@ ROW_TRIGGER = f"""-- {{signature}}
 BEGIN
   SELECT p.* INTO _plan FROM {{plan}}(_table, _excluded, _masked) AS p;
   EXECUTE format('CREATE OR REPLACE TRIGGER {{trigger}} AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
-    'EXECUTE FUNCTION {{function}}(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L, %L)', _table, _plan.signature, _plan.keys,
-    _plan.kinds, _plan.image_sql, _plan.masked_names, _excluded, _masked, current_schema(),
+    'EXECUTE FUNCTION {{function}}(%L, %L, %L, %L, %L, %L, %L, %L, %L, %L, %L, %L)', _table, _plan.signature,
+    _plan.keys, _plan.kinds, _plan.image_sql, _plan.masked_names, _excluded, _masked, current_schema(),
     (SELECT CASE relkind WHEN 'p' THEN 'part' ELSE '' END FROM pg_class WHERE oid = _table),
-    coalesce(pg_relation_filenode(_table)::text, ''), (SELECT relnatts + 1 FROM pg_class WHERE oid = _table));
+    coalesce(pg_relation_filenode(_table)::text, ''), (SELECT relnatts + 1 FROM pg_class WHERE oid = _table),
+    coalesce((SELECT indexrelid FROM pg_index WHERE indrelid = _table AND indisprimary), 0));
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER {{trigger}}', _table);
 END"""
 

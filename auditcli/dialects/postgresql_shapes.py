@@ -45,11 +45,14 @@ ELSE 'text' END"""
 depends on the search path.
 """
 
-SIGNATURE = "string_agg(a.attname || ' ' || a.atttypid, ',' ORDER BY a.attnum)"
-"""A text that changes when the names or types of the columns `a` do."""
-
 STORED = "a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v'"
 """Whether the column `a` has a value of its own in each row."""
+
+SIGNATURE = f"""
+SELECT string_agg(a.attname || ' ' || a.atttypid, ',' ORDER BY a.attnum) || ' ' || ARRAY(
+  SELECT i.indkey FROM pg_index AS i WHERE i.indrelid = {{0}} AND i.indisprimary)::text
+FROM pg_attribute AS a WHERE a.attrelid = {{0}} AND {STORED}"""
+"""A text that changes when the names or types of a table's columns do, or its primary key: a query by the table."""
 
 _COLUMNS_SQL = f"""
 SELECT {_SCHEMA}, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,

@@ -2,7 +2,7 @@
 
 A table's triggers hand the function what is known of the table: its signature, the key, and the query that makes an
 image where `row_to_json` alone would not do. When the signature does not fit the table any more, because a column was
-added, renamed or given another type since, the function looks all of it up again.
+added, renamed or given another type since or the table has another key, the function looks all of it up again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from auditcli import codec
 from auditcli.dialects import postgresql_functions as texts
 from auditcli.dialects.base import MARK, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
-from auditcli.dialects.postgresql_shapes import BASE_TYPE, KIND, SIGNATURE, STORED
+from auditcli.dialects.postgresql_shapes import BASE_TYPE, KIND, SIGNATURE
 from auditcli.dialects.postgresql_text import dollars, literal, quoted, schema_sql, table_sql
 from auditcli.dialects.postgresql_values import SETTINGS
 from auditcli.model import TableName
@@ -114,8 +114,8 @@ class _Capture:
             "long": str(codec.SAME_OVER),
             "base_type": BASE_TYPE,
             "kind": KIND,
-            "signature": SIGNATURE,
-            "stored": STORED,
+            "signature": SIGNATURE.format("TG_RELID"),
+            "planned_signature": SIGNATURE.format("relation"),
             "changelog": _in_log(name),
             "plan": _in_log(self._plan),
             "image": _in_log(self._image),
