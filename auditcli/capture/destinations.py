@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from sqlalchemy import Connection, TableClause
@@ -53,6 +54,18 @@ def recorded_target(scene: Scene, connection: Connection, statement: Dml, schema
             hint="write to its table, exclude it (`exclude_tables`), or wrap it in `auditcli.untracked(reason)`",
         )
     return None
+
+
+def written_by_text(scene: Scene, connection: Connection, names: Set[str]) -> list[TableName]:
+    """Which of these tables and views, in lower case, that plain SQL writes to matter to the log."""
+    by_name: dict[str, list[TableName]] = {}
+    for table in scene.shapes.tables:
+        by_name.setdefault(table.name.lower(), []).append(table)
+    found = [table for name in names for table in by_name.get(name, ()) if scene.matters(table)]
+    if scene.is_recording:
+        others = [TableName(name) for name in sorted(names - by_name.keys())]
+        found += [name for name in others if _is_history(scene, name, _kind(scene, connection, name))]
+    return sorted(found, key=str)
 
 
 def refuse_without_address(scene: Scene, table: TableName) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, SessionTransaction, UOWTransaction
 from sqlalchemy.sql.elements import RollbackToSavepointClause
 
 from auditcli.capture.context import untracked_reason
-from auditcli.capture.destinations import recorded_target, written_tables_of
+from auditcli.capture.destinations import recorded_target, written_by_text, written_tables_of
 from auditcli.capture.handover import take_back, take_back_after_failure
 from auditcli.capture.readahead import flushed_rows, read_ahead
 from auditcli.capture.recorder import Recorder
@@ -228,7 +228,7 @@ class Tracker:
         if names:
             self._scenes.remember(connection)
         writing.recorder.hand_over()
-        written = [table for table in scene.shapes.tables if table.name.lower() in names and scene.matters(table)]
+        written = written_by_text(scene, connection, names)
         reason = untracked_reason()
         if written and reason is None:
             raise UnrecordableWrite(

@@ -194,7 +194,10 @@ class Dialect(ABC):
 
     @abstractmethod
     def relation_kind_sql(self) -> str:
-        """Whether a name (bound) is a `table`, a `view`, `temporary` or something else; no row where it is nothing."""
+        """Whether a name (bound) is a `table`, a `view`, `temporary` or something else; no row where it is nothing.
+
+        A name is found however it is spelled.
+        """
 
     @abstractmethod
     def shape_queries(self) -> tuple[str, ...]:

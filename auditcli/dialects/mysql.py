@@ -104,7 +104,8 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
     def relation_kind_sql(self) -> str:
         return (
             "SELECT CASE table_type WHEN 'VIEW' THEN 'view' WHEN 'TEMPORARY' THEN 'temporary' ELSE 'table' END "
-            f"FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = {MARK}"
+            "FROM information_schema.tables WHERE table_schema = DATABASE() "
+            f"AND LOWER(table_name) = LOWER({MARK})"
         )
 
     def note_met_sql(self, shape: TableShape) -> str:

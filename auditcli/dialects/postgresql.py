@@ -103,7 +103,7 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
             "SELECT CASE WHEN relpersistence = 't' THEN 'temporary' WHEN relispartition THEN 'partition' "
             "WHEN relkind IN ('v', 'm') THEN 'view' WHEN relkind = 'f' THEN 'foreign table' ELSE 'table' END "
             "FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_table_is_visible(oid) "
-            f"AND relname = {MARK}"
+            f"AND lower(relname) = lower({MARK})"
         )
 
     def shape_queries(self) -> tuple[str, ...]:

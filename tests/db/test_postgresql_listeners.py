@@ -324,6 +324,19 @@ HIDDEN_WRITES = (
 )
 
 
+def test_plain_sql_that_writes_to_a_partition_is_refused(items: Shop) -> None:
+    items.write(
+        "CREATE TABLE visit (day DATE PRIMARY KEY) PARTITION BY RANGE (day)",
+        "CREATE TABLE visit_2026 PARTITION OF visit FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+    )
+
+    with (
+        items.factory.begin() as session,
+        pytest.raises(UnrecordableWrite, match="plain SQL that writes to visit_2026"),
+    ):
+        session.execute(text("INSERT INTO visit_2026 VALUES ('2026-05-05')"))
+
+
 @pytest.mark.parametrize("sql", HIDDEN_WRITES)
 def test_a_write_that_text_hides_is_refused_before_it_runs(items: Shop, sql: str) -> None:
     with items.factory.begin() as session:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 import auditcli
+from auditcli.errors import UnrecordableWrite
 from tests.db.write_paths import PLAIN_WRITES, WRITES, Article, Recorded, Review, Tag
 
 
@@ -92,6 +93,21 @@ def test_plain_sql_is_recorded_by_triggers_with_the_context(any_engine: Engine, 
     changes = shop.changes()
     assert {change.actor for change in changes} == {"alice"}
     assert len({change.transaction_id for change in changes}) == 1
+
+
+@pytest.mark.parametrize("name", ["opinion", "Opinion"])
+def test_plain_sql_that_writes_through_a_view_is_refused_by_listeners(any_engine: Engine, name: str) -> None:
+    shop = Recorded(any_engine, "listeners")
+    quoted = any_engine.dialect.identifier_preparer.quote(name)
+    with any_engine.begin() as connection:
+        connection.execute(text(f"CREATE VIEW {quoted} AS SELECT id, body FROM review"))
+
+    with shop.factory.begin() as session:
+        with pytest.raises(UnrecordableWrite, match="plain SQL that writes to opinion"):
+            session.execute(text(f"DELETE FROM {quoted}"))
+        session.execute(text(f"SELECT count(*) FROM {quoted}"))
+
+    assert shop.changes() == []
 
 
 def test_another_program_is_recorded_by_triggers_and_nobody_is_accused(any_engine: Engine) -> None:
