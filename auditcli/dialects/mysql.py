@@ -53,6 +53,7 @@ class MySQL(Dialect):
         "TRUNCATE, DROP PARTITION and EXCHANGE PARTITION fire no triggers: their rows go unseen",
         "with foreign_key_checks = 0 no row cascades, and rows that break a reference are not checked later",
         "DELETE IGNORE and UPDATE IGNORE of a row that is refused may leave records of cascades that did not happen",
+        "an UPDATE of joined tables that gives NULL to a NOT NULL column may store 0 instead of failing, unrecorded",
         "on MySQL, which is untested, programs that auditcli does not track have no transaction id",
         "triggers run with the rights of the user who installed them, who has to stay",
     )
