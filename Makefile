@@ -39,7 +39,8 @@ check-all: export AUDIT_REQUIRE_SERVERS = 1
 check-all: check test-oldest
 
 test-oldest:
-	@$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS='--constraint tests/oldest.txt'
+	@$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS='--constraint tests/oldest.txt' \
+	    PYTEST_ARGS="$(PYTEST_ARGS) -m 'not thorough'"
 
 bench: $(VENV)/bench.stamp
 	@$(BIN)/python -m benchmarks

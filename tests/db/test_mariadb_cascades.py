@@ -11,6 +11,8 @@ import auditcli
 from tests.db.mariadb import scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 PARENT = "CREATE TABLE p (id INT PRIMARY KEY, k VARCHAR(10) UNIQUE)"
 CHILD = "CREATE TABLE c (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE)"
 GRANDCHILD = "CREATE TABLE g (id INT PRIMARY KEY, c INT, FOREIGN KEY (c) REFERENCES c (id) ON DELETE CASCADE)"

@@ -19,6 +19,8 @@ from tests.db.mariadb import MARIADB, scratch_engine
 from tests.db.twins import Twins
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 TABLES = (
     "CREATE TABLE a (id INT PRIMARY KEY, u VARCHAR(50) UNIQUE, v TEXT)",
     "CREATE TABLE b (k INT, j VARCHAR(50), v TEXT, PRIMARY KEY (j, k))",

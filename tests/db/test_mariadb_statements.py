@@ -15,6 +15,8 @@ from auditcli.errors import AuditError
 from tests.db.mariadb import scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 ITEM = "CREATE TABLE item (id INT PRIMARY KEY, code VARCHAR(20) UNIQUE, n INT)"
 ROWS = "INSERT INTO item VALUES (1, 'a', 1), (2, 'b', 2), (3, 'c', 3)"
 

@@ -26,6 +26,8 @@ from auditcli.undo import plan_undo
 from tests.db.mariadb import HOSTILE, MARIADB, scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 MEMBERS = ", ".join(f"'m{place}'" for place in range(64))
 
 TYPES: dict[str, tuple[str, list[str]]] = {

@@ -17,6 +17,8 @@ from auditcli.undo import plan_undo
 from tests.db.postgres import scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 WITHOUT_KEY = "ALTER TABLE item DROP CONSTRAINT item_pkey"
 
 

@@ -19,6 +19,8 @@ from tests.db.postgres import POSTGRESQL, scratch_engine
 from tests.db.twins import Twins
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 TABLES = (
     "CREATE TABLE a (id int PRIMARY KEY, u text UNIQUE, v text)",
     "CREATE TABLE b (k int, j text, v text, PRIMARY KEY (j, k))",

@@ -14,6 +14,8 @@ from auditcli.model import TableName
 from tests.db.postgres import POSTGRESQL, scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 Make = Callable[..., Watched]
 
 ITEM = "CREATE TABLE item (id int PRIMARY KEY, name text, price numeric(10,2) DEFAULT 1.50)"

@@ -26,6 +26,8 @@ from auditcli.undo import plan_undo
 from tests.db.postgres import HOSTILE, POSTGRESQL, be_hostile, scratch_engine, settings_of
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 DEFINITIONS = (
     "CREATE EXTENSION IF NOT EXISTS hstore",
     "CREATE EXTENSION IF NOT EXISTS citext",

@@ -14,6 +14,8 @@ from auditcli.verify import Difference, Verification
 from tests.db.traffic import AN_HOUR, Traffic
 from tests.db.write_paths import Recorded
 
+pytestmark = pytest.mark.thorough
+
 PLANTED: dict[str, tuple[tuple[str, ...], set[tuple[str, str, str | None]]]] = {
     "a row that was missed": (
         ("INSERT INTO review (id, body) VALUES (7, 'unseen')", "DELETE FROM review WHERE id = 8"),

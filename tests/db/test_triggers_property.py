@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from functools import cache
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
@@ -17,6 +18,8 @@ from auditcli.log.schema import read_shapes
 from auditcli.log.tables import log_tables
 from auditcli.log.upgrade import init_log
 from tests.db.plain import NAMES, give_context
+
+pytestmark = pytest.mark.thorough
 
 TABLES = (
     "CREATE TABLE a (id INTEGER PRIMARY KEY, u TEXT UNIQUE, w TEXT COLLATE NOCASE, v)",

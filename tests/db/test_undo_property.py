@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from auditcli.apply import apply_plan
 from auditcli.log.tables import log_tables
 from auditcli.plan import Plan, PlanOptions
 from auditcli.undo import plan_redo, plan_undo
+
+pytestmark = pytest.mark.thorough
 
 LOG = log_tables()
 

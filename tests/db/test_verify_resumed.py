@@ -15,6 +15,8 @@ from auditcli.verify import Difference, Verification
 from tests.db.traffic import Traffic
 from tests.db.write_paths import Recorded
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def shop(any_engine: Engine) -> Recorded:
