@@ -7,18 +7,20 @@ VENV = .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --editable
 PYTEST_ARGS = --numprocesses auto
+MINUTES = 10
 
 # What was installed went with the interpreter.
 $(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest check check-all bench clean
+.PHONY: help demo test test-oldest check check-all soak bench clean
 
 help:
 	@echo 'make demo         a sample database, its change log, a diff and an undo'
 	@echo 'make test         all tests, on SQLite and on each server that is found'
 	@echo 'make check        format, lint, types, layers and all tests'
 	@echo 'make check-all    the same, with PostgreSQL and MariaDB required, and with the oldest dependencies'
+	@echo 'make soak         random histories on all databases for MINUTES=10'
 	@echo 'make bench        what is measured, as ratios'
 	@echo 'make clean        remove what the above made'
 
@@ -41,6 +43,14 @@ check-all: check test-oldest
 test-oldest:
 	@$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS='--constraint tests/oldest.txt' \
 	    PYTEST_ARGS="$(PYTEST_ARGS) -m 'not thorough'"
+
+# Each round has another seed; the first failure ends it.
+soak: export AUDIT_TEST_EXAMPLES ?= 300
+soak: $(VENV)/dev.stamp
+	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
+	while [ "$$(date +%s)" -lt "$$end" ]; do \
+	    $(BIN)/python -m pytest $(PYTEST_ARGS) tests/db/test_undo_servers.py tests/db/test_*_property.py || exit 1; \
+	done
 
 bench: $(VENV)/bench.stamp
 	@$(BIN)/python -m benchmarks

@@ -226,14 +226,15 @@ class _Applying:
             if not self._scene.dialect.in_transaction(self._connection.connection.driver_connection):
                 raise
             self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
-            return self._write_singly(refused)
+            return self._write_singly(refused, writing.recorder.transaction_id)
         self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
         return writing
 
-    def _write_singly(self, refused: Refused | PlanConflict) -> Writing:
+    def _write_singly(self, refused: Refused | PlanConflict, transaction_id: str) -> Writing:
         reader = LogReader(self._connection, self._scene.tables)
         records: dict[int, Change] = {log_id: reader.change(log_id) for log_id in needed_records(self._plan.steps)}
-        writing = SingleWriting(self._connection, self._new_recorder(), self._clock())
+        # Under the same id: some triggers go on with the one that they were told first.
+        writing = SingleWriting(self._connection, self._new_recorder(transaction_id), self._clock())
         try:
             writing.write(self._plan.steps, single_steps(self._plan.steps, records))
         except Refused as again:
@@ -245,8 +246,8 @@ class _Applying:
         writer = LogWriter(self._scene.tables)
         writer.write_undo(self._connection, recorder.transaction_id, self._plan.kind, self._plan.undone_ids)
 
-    def _new_recorder(self) -> Recorder:
-        recorder = Recorder(self._connection, self._scene, self._clock)
+    def _new_recorder(self, transaction_id: str | None = None) -> Recorder:
+        recorder = Recorder(self._connection, self._scene, self._clock, transaction_id)
         recorder.hand_over()
         return recorder
 

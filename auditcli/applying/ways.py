@@ -27,9 +27,13 @@ _SAVEPOINT = "auditcli_batch"
 class NetWriting(Writing):
     """Writes the net steps, in batches of equal statements."""
 
+    _first_parts: dict[int, Step]
+    _second_parts: list[Step]
+
     def write(self, steps: Sequence[Step], live: Sequence[LiveRow | None]) -> None:
         """Do all steps; raises Refused where constraints leave no way, PlanConflict where rows come out otherwise."""
         rows = {id(step): row for step, row in zip(steps, live, strict=True) if row is not None}
+        self._first_parts, self._second_parts = {}, []
         levels = step_levels(steps, self._scene.shapes)
         # Two units: a new row may take the physical place of one that has just been deleted.
         stages = [
@@ -39,7 +43,9 @@ class NetWriting(Writing):
         for stage in stages:
             if stage:
                 self._write_stage(stage, rows)
-        if all(stages):
+        if self._second_parts:
+            self._write_second_parts()
+        if all(stages) or self._second_parts:
             unit = self.recorder.unit()
             self._correct(unit, steps, remember=True)
             unit.finish()
@@ -56,7 +62,7 @@ class NetWriting(Writing):
         refused = self._write_again(refused, rows, unit)
         while refused:
             refused = self._write_again(self._write_parted(refused, rows, unit), rows, unit)
-        self._correct(unit, steps, remember=False)
+        self._correct(unit, [self._first_parts.get(id(step), step) for step in steps], remember=False)
         unit.finish()
 
     def _write_again(
@@ -73,34 +79,56 @@ class NetWriting(Writing):
     def _write_parted(
         self, refused: Sequence[tuple[Step, IntegrityError]], rows: Mapping[int, LiveRow], unit: Unit
     ) -> list[tuple[Step, IntegrityError]]:
-        """Insert new rows that refer to each other in a circle first without and then with what they refer to.
+        """Write rows that are in each other's way first without what is refused, then with it.
 
-        Returns what is no such row; raises Refused where there is none, or where it is refused all the same.
+        Second parts that are refused still wait until new rows are there. Returns what can't be parted; raises Refused
+        where that is all, or where a first part is refused as well.
         """
         tables = {step.table for step, _ in refused}
-        parted = {at: parts for at, (step, _) in enumerate(refused) if (parts := self._parts(step, tables))}
+        parted = [(step, parts) for step, _ in refused if (parts := self._parts(step, tables))]
         if not parted:
             raise Refused(refused)
-        for part in zip(*parted.values(), strict=True):
-            again = self._write_singly(part, rows, unit)
-            if again:
-                raise Refused(again)
-        return [each for at, each in enumerate(refused) if at not in parted]
+        live = {id(part): rows[id(step)] for step, parts in parted for part in parts if id(step) in rows}
+        again = self._write_singly([first for _, (first, _) in parted], live, unit)
+        if again:
+            raise Refused(again)
+        waiting = {id(step) for step, _ in self._write_singly([second for _, (_, second) in parted], live, unit)}
+        for step, (first, second) in parted:
+            if id(second) in waiting:
+                self._first_parts[id(step)] = first
+                self._second_parts.append(second)
+        whole = {id(step) for step, _ in parted}
+        return [each for each in refused if id(each[0]) not in whole]
 
     def _parts(self, step: Step, tables: Collection[TableName]) -> tuple[Step, Step] | None:
-        """A new row without its references to these tables, and the update that sets them."""
+        """A row's step without the values that others may have in its way, and the update that sets them."""
         shape = self._scene.shape(step.table)
-        references = {column for key in shape.foreign_keys if key.referred in tables for column in key.columns}
-        later = tuple(
-            replace(cell, expected=None)
-            for cell in step.cells
-            if cell.column in references and cell.target is not None and shape.known_column(cell.column).nullable
-        )
-        if step.kind is not StepKind.INSERT or not later or not shape.primary_key:
+        if step.kind is StepKind.DELETE or not shape.primary_key:
             return None
-        columns = {cell.column for cell in later}
-        bare = tuple(replace(cell, target=None) if cell.column in columns else cell for cell in step.cells)
-        return replace(step, cells=bare), replace(step, kind=StepKind.UPDATE, cells=later)
+        is_new = step.kind is StepKind.INSERT
+        keys = [key.columns for key in shape.foreign_keys if not is_new or key.referred in tables]
+        in_the_way = {column for key in (*keys, *(() if is_new else shape.unique_keys)) for column in key}
+        parted = [cell for cell in step.cells if cell.column in in_the_way and shape.known_column(cell.column).nullable]
+        if all(cell.target is None for cell in parted):
+            return None
+        rest = tuple(cell for cell in step.cells if cell not in parted)
+        without = tuple(replace(cell, target=None) for cell in parted)
+        later = tuple(replace(cell, expected=None) for cell in parted)
+        if is_new:
+            return replace(step, cells=(*rest, *without)), replace(step, kind=StepKind.UPDATE, cells=later)
+        return replace(step, cells=without, bumps=()), replace(step, cells=(*rest, *later))
+
+    def _write_second_parts(self) -> None:
+        steps = self._second_parts
+        live = self._rows.of_steps(steps, self._scene.shape)
+        rows = {id(step): row for step, row in zip(steps, live, strict=True) if row is not None}
+        unit = self.recorder.unit()
+        self._prepare(unit, steps, rows)
+        refused = self._write_singly(steps, rows, unit)
+        refused = self._write_again(refused, rows, unit)
+        if refused:
+            raise Refused(refused)
+        unit.finish()
 
     def _write_level(
         self, level: Sequence[Step], rows: Mapping[int, LiveRow], unit: Unit

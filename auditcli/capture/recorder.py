@@ -52,13 +52,16 @@ class _TouchedRows:
 
 
 class Recorder:
-    """Records the units of one database transaction; the caller is `quiet`."""
+    """Records the units of one database transaction; the caller is `quiet`.
 
-    def __init__(self, connection: Connection, scene: Scene, clock: Clock) -> None:
+    `transaction_id` is the one that an earlier recorder of the same transaction had.
+    """
+
+    def __init__(self, connection: Connection, scene: Scene, clock: Clock, transaction_id: str | None = None) -> None:
         self.connection = connection
         self.scene = scene
         self.clock = clock
-        self.transaction_id = _adopted_transaction(connection, scene) or str(uuid.uuid4())
+        self.transaction_id = transaction_id or _adopted_transaction(connection, scene) or str(uuid.uuid4())
         self.scene_is_stale = False
         self.reading = ValueReading(connection, scene.dialect)
         self._handover = Handover(connection, self.transaction_id, clock)

@@ -18,6 +18,7 @@ from auditcli.model import TableName
 from tests.db.mariadb import MARIADB, scratch_engine
 from tests.db.twins import Twins
 from tests.db.watched import Watched
+from tests.soak import soaking
 
 pytestmark = pytest.mark.thorough
 
@@ -139,7 +140,7 @@ def _rows(connection: Connection) -> dict[str, list[Any]]:
     }
 
 
-@settings(max_examples=100)
+@settings(max_examples=soaking(100))
 @given(STATEMENTS)
 def test_any_statements_are_recorded_and_not_disturbed(twins: Twins, statements: list[str]) -> None:
     try:

@@ -18,6 +18,7 @@ from auditcli.model import TableName
 from tests.db.postgres import POSTGRESQL, scratch_engine
 from tests.db.twins import Twins
 from tests.db.watched import Watched
+from tests.soak import soaking
 
 pytestmark = pytest.mark.thorough
 
@@ -120,7 +121,7 @@ def _rows(connection: Connection) -> dict[str, list[str]]:
     }
 
 
-@settings(max_examples=150)
+@settings(max_examples=soaking(150))
 @given(STATEMENTS)
 def test_any_statements_are_recorded_and_not_disturbed(twins: Twins, statements: list[str]) -> None:
     try:

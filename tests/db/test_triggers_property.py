@@ -18,6 +18,7 @@ from auditcli.log.schema import read_shapes
 from auditcli.log.tables import log_tables
 from auditcli.log.upgrade import init_log
 from tests.db.plain import NAMES, give_context
+from tests.soak import soaking
 
 pytestmark = pytest.mark.thorough
 
@@ -126,7 +127,7 @@ def _try(connection: sqlite3.Connection, statement: str) -> str:
     return "done"
 
 
-@settings(max_examples=400)
+@settings(max_examples=soaking(400))
 @given(st.lists(_statement(), max_size=14), st.booleans(), st.booleans(), st.booleans())
 def test_any_statements_are_recorded_and_not_disturbed(
     statements: list[str], recursive_triggers: bool, foreign_keys: bool, has_context: bool
