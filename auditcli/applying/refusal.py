@@ -25,6 +25,7 @@ class Refused(Exception):
 
     def __init__(self, refused: Sequence[tuple[Step, IntegrityError]]) -> None:
         super().__init__(f"{len(refused)} steps refused")
+        self.errors = tuple(error for _, error in refused)
         self.conflicts = tuple(
             Conflict(ConflictKind.CONSTRAINT, step.table, step.row, None, f"{step_word(step)}: {error.orig}")
             for step, error in refused

@@ -19,7 +19,7 @@ from auditcli.applying.writes import step_sql
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.dialects import Fragment
 from auditcli.driver import run
-from auditcli.fold import Absent
+from auditcli.fold import Absent, Value
 from auditcli.model import Image, TableName
 from auditcli.plan import CellStep, Conflict, ConflictKind, Step, StepKind, shown
 from auditcli.planning.stamps import moved_on
@@ -106,14 +106,18 @@ class Writing:
             return
         if row is None or step.kind is StepKind.DELETE:
             self._give_up([step], "it was changed on the way")
-        left = tuple(cell for cell in step.cells if not row.has(cell.column, cell.target))
+        left = tuple(cell for cell in step.cells if not self._holds(row, cell.column, cell.target))
         if not left:
             return
-        if not all(row.has(cell.column, cell.expected) for cell in left):
+        if not all(self._holds(row, cell.column, cell.expected) for cell in left):
             self._give_up([step], "it was changed on the way")
         statement = self._statement(replace(step, key=_present_key(step, row), cells=left), row)
         if self._execute(statement.sql, statement.values).rowcount != 1:
             self._give_up([step], "the database does not change it")
+
+    def _holds(self, row: LiveRow, column: str, value: Value) -> bool:
+        """Whether the row has what the step wants there."""
+        return row.has(column, value)
 
     def _row_of(self, step: Step) -> LiveRow | None:
         there = replace(step, kind=StepKind.UPDATE, key=step.key_after, cells=())
@@ -163,7 +167,7 @@ class Writing:
                 continue
             if row is None:
                 self._give_up([step], "it does not stay there")
-            cells = [cell for cell in step.cells if not row.has(cell.column, cell.target)]
+            cells = [cell for cell in step.cells if not self._holds(row, cell.column, cell.target)]
             if cells:
                 found.append((_correction(step, row, cells), row))
         return found
