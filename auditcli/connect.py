@@ -104,6 +104,17 @@ def _place_of(url: URL) -> tuple[object, ...]:
     return (dialect_named(url.get_backend_name()).name, host, url.port, url.database)
 
 
+def create_sqlite_file(url: URL) -> None:
+    """An empty SQLite database where a URL names a file that is not there; raises CannotConnect where it can't be."""
+    path = sqlite_path(url)
+    if path is None or path.exists():
+        return
+    try:
+        path.touch()
+    except OSError as error:
+        raise CannotConnect(f"{path} can't be created: {error.strerror}", hint="check its folder") from error
+
+
 def check_sqlite_file(path: Path) -> None:
     """Raise CannotConnect unless the file is there and is a SQLite database."""
     try:

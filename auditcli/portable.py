@@ -70,6 +70,16 @@ def means_same(left: JsonValue, right: JsonValue) -> bool:
     return codec.same(left, right) or _meaning(left) == _meaning(right)
 
 
+def meaning_word(value: JsonValue) -> str:
+    """A word that values have in common exactly where they mean the same."""
+    meaning = _meaning(value)
+    assert isinstance(meaning, tuple)
+    kind, content = meaning
+    if kind == "number" and isinstance(content, Decimal):
+        return f"number {content.normalize():f}" if content.is_finite() and content else f"number {content + 0}"
+    return f"{kind} {content!r}"
+
+
 def number_of(value: JsonValue) -> Decimal | None:
     """The number that a value is, exactly as it is spelled; None for what is none."""
     if isinstance(value, bool | int):

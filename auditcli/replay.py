@@ -104,6 +104,7 @@ class Replay:
         target: Database,
         options: ReplayOptions,
         *,
+        by: str | None = None,
         clock: Clock = utc_now,
         on_progress: Callable[[Progress], None] | None = None,
         stop: Event | None = None,
@@ -117,6 +118,7 @@ class Replay:
         self._source = source
         self._options = options
         self._clock = clock
+        self._by = by
         self._tell = on_progress or (lambda _progress: None)
         self._stop = stop or Event()
         self._database = target
@@ -138,7 +140,14 @@ class Replay:
         with self._database.engine.connect() as connection:
             options = self._options
             target = ReplayTarget(
-                connection, self._database, self._transfer, self._clock, options.conflicts, shapes, options.dry_run
+                connection,
+                self._database,
+                self._transfer,
+                self._clock,
+                options.conflicts,
+                shapes,
+                options.dry_run,
+                self._by,
             )
             target.prepare(wanted, create=options.create_tables)
             self.progress.notes += target.notes

@@ -6,6 +6,7 @@ The types' translations stand in the dialects, by way of `auditcli.portable`; no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 
@@ -101,7 +102,8 @@ def create_tables(connection: Connection, shapes: Iterable[TableShape], transfer
     notes = []
     for statement in definitions.foreign_keys:
         try:
-            with connection.begin_nested():
+            # Where definitions commit, a savepoint would not outlive them.
+            with connection.begin_nested() if transfer.target.transactional_ddl else nullcontext():
                 define(connection, statement)
         except DBAPIError as error:
             notes.append(f"left out: {statement}: {error.orig}")

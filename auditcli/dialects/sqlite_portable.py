@@ -39,11 +39,11 @@ _TYPES = {
 
 
 def portable(column: ColumnShape) -> Portable:
-    """What a declared type means; SQLite itself lets any value into most columns."""
+    """What a declared type means; SQLite minds neither the length of text nor the digits of a number."""
     declared = column.type.upper()
     kind = next((kind for word, kind in _WORDS if word in declared), Kind.OTHER)
-    size, scale = arguments(declared)
-    return Portable(kind, 64 if kind is Kind.INTEGER else size, scale)
+    sizes = {Kind.INTEGER: 64, Kind.TEXT: arguments(declared)[0]}
+    return Portable(kind, sizes.get(kind))
 
 
 def type_sql(type_: Portable) -> str:

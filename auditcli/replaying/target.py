@@ -62,6 +62,7 @@ class ReplayTarget:
     options: PlanOptions
     shapes: Mapping[TableName, TableShape]
     dry_run: bool = False
+    by: str | None = None
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -71,6 +72,7 @@ class ReplayTarget:
         self._scenes = Scenes(self.database.tables, {}, create=False, clock=self.clock)
         self._plain: Scene | None = None
         self._entered: Scene | None = None
+        self._depth = 0
 
     # Getting ready.
 
@@ -157,7 +159,7 @@ class ReplayTarget:
     def write(self, changes: Sequence[Change], before: KeptPlace | None, after: KeptPlace) -> Written:
         """Do one transaction of the source and move the place; raises PlanConflict, or HeldBack, with nothing done."""
         first = changes[0]
-        origin = {"replayed_from": after.log_uuid, "replayed_transaction": first.transaction_id}
+        origin = {"replayed_from": after.log_uuid, "replayed_transaction": first.transaction_id, "replayed_by": self.by}
         try:
             with context(actor=first.actor, reason=first.reason, **origin), self.transaction():
                 written = self._do(changes)
@@ -223,14 +225,19 @@ class ReplayTarget:
 
     @contextmanager
     def _inner(self) -> Iterator[None]:
-        self.connection.exec_driver_sql("SAVEPOINT auditcli_replay")
+        """A part that leaves nothing where it fails; the name is its own, since one may hide another's of that name."""
+        self._depth += 1
+        name = f"auditcli_replay_{self._depth}"
+        self.connection.exec_driver_sql(f"SAVEPOINT {name}")
         try:
             yield
         except (PlanConflict, Refused):
             if self._dialect.in_transaction(self.connection.connection.driver_connection):
-                self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT auditcli_replay")
+                self.connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {name}")
             raise
-        self.connection.exec_driver_sql("RELEASE SAVEPOINT auditcli_replay")
+        finally:
+            self._depth -= 1
+        self.connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
 
     def write_beginning(
         self, steps_of: Callable[[TableName], Iterable[Change]], tables: Sequence[TableName]
