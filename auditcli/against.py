@@ -23,7 +23,7 @@ from auditcli.rows import RowReader
 from auditcli.shape import DatabaseShape, TableShape
 from auditcli.transfer import Transfer
 
-_PAGE = 1000
+_TOLD_EVERY = 1000
 
 
 class Kind(StrEnum):
@@ -98,13 +98,13 @@ class Comparison:
         with closing(sqlite3.connect("", isolation_level=None)) as aside:
             aside.execute("CREATE TABLE row (word TEXT, image TEXT)")
             aside.execute("BEGIN")
-            for image in _images(RowReader(source, self._source.dialect), shape):
+            for image in _images(source, self._source, shape):
                 aside.execute("INSERT INTO row VALUES (?, ?)", (_word(image, shape), codec.dump(image)))
                 self.rows[shape.table] += 1
-                if self.rows[shape.table] % _PAGE == 0:
+                if self.rows[shape.table] % _TOLD_EVERY == 0:
                     self._on_progress(shape.table, self.rows[shape.table])
             aside.execute("CREATE INDEX row_word ON row (word)")
-            for image in _images(RowReader(target, self._target.dialect), there):
+            for image in _images(target, self._target, there):
                 yield from self._compare_row(aside, image, shape)
             for (left,) in aside.execute("SELECT image FROM row"):
                 yield RowDifference(Kind.MISSING, shape.table, _name(json.loads(left), shape))
@@ -130,15 +130,6 @@ def _comparable(shape: TableShape, there: TableShape, tracking: Tracking) -> Tab
     return replace(shape, columns=tuple(kept))
 
 
-def _images(rows: RowReader, shape: TableShape) -> Iterator[Image]:
-    place = None
-    while page := rows.page(shape, place, _PAGE if shape.locator else 2**31):
-        yield from (row.image for row in page)
-        place = page[-1].locator
-        if len(page) < _PAGE or not shape.locator:
-            return
-
-
 def _word(image: Image, shape: TableShape) -> str:
     """What a row's counterpart has as well: its key by what it means, or all of the row."""
     columns: Sequence[str] = shape.primary_key or sorted(shape.column_names)
@@ -148,3 +139,7 @@ def _word(image: Image, shape: TableShape) -> str:
 def _name(image: Image, shape: TableShape) -> RowKey | None:
     row_id = codec.row_id_of(image, shape.primary_key)
     return None if row_id is None else RowKey(shape.table, row_id)
+
+
+def _images(connection: Connection, database: Database, shape: TableShape) -> Iterator[Image]:
+    return (row.image for row in RowReader(connection, database.dialect).all_of(shape))

@@ -11,14 +11,18 @@ from auditcli import codec
 from auditcli.apply import PlanConflict
 from auditcli.clock import Clock, utc_now
 from auditcli.connect import Database, same_database
+from auditcli.driver import run
 from auditcli.errors import ConflictError, LogError, UsageError
 from auditcli.feed import INTERVAL, Delivered, Feed, Place, place_after
 from auditcli.log.reader import LogReader
 from auditcli.log.replay_place import KeptPlace
+from auditcli.log.schema import read_shapes
+from auditcli.log.settings import read_tracking
 from auditcli.model import Change, EventType, Image, TableName
 from auditcli.plan import Conflict, ConflictKind, PlanOptions
-from auditcli.replaying.beginning import beginning
+from auditcli.replaying.beginning import Beginning, beginning
 from auditcli.replaying.target import HeldBack, ReplayTarget, Written
+from auditcli.rows import RowReader
 from auditcli.selection import Selection, matches
 from auditcli.transfer import Transfer
 
@@ -76,8 +80,10 @@ class Progress:
 class ReplayConflict(ConflictError):
     """A transaction that can't be replayed as it is; those before it are in, and the place is kept."""
 
-    def __init__(self, conflicts: Sequence[Conflict], transaction: str, after_id: int, *, dry_run: bool) -> None:
-        first = f": {conflicts[0].message}" if conflicts else ""
+    def __init__(
+        self, conflicts: Sequence[Conflict], transaction: str, after_id: int, *, dry_run: bool, detail: str = ""
+    ) -> None:
+        first = f": {conflicts[0].message if conflicts else detail}" if conflicts or detail else ""
         more = f" (and {len(conflicts) - 1:,} more)" if len(conflicts) > 1 else ""
         done = "a dry run wrote nothing" if dry_run else f"all up to change {after_id} is in, nothing of it is"
         super().__init__(
@@ -159,9 +165,10 @@ class Replay:
     # Where it begins.
 
     def _begin(self, target: ReplayTarget, tables: Sequence[TableName], log_uuid: str) -> None:
-        kept = target.places.read(target.connection, log_uuid)
-        target.connection.rollback()
         options = self._options
+        kept = target.places.read(target.connection, log_uuid)
+        if not options.dry_run:
+            target.connection.rollback()
         if kept is not None and not options.rebuild:
             if kept.selection != options.words:
                 raise UsageError(
@@ -195,19 +202,39 @@ class Replay:
         keys = {table: target.shapes[table].primary_key if table in target.shapes else () for table in tables}
         with beginning(keys) as rows:
             if with_rows:
-                rows.read(reader, after.log_id, reader.last_id(), lambda _count: self._tell(self.progress))
+                self._read_beginning(rows, reader, tables, after.log_id)
 
             def changes(table: TableName) -> Iterator[Change]:
                 return (self._as_change(table, image, keys[table]) for image in rows.rows(table))
 
-            with target.transaction():
-                if self._options.rebuild:
-                    target.clear(tables)
-                written = target.write_beginning(changes, tables) if with_rows else Written()
-                target.move(kept, after)
+            try:
+                with target.transaction():
+                    if self._options.rebuild:
+                        target.clear(tables)
+                    written = target.write_beginning(changes, tables) if with_rows else Written()
+                    target.move(kept, after)
+            except PlanConflict as conflict:
+                raise self._conflict_of("what the log begins with", conflict, after.log_id) from conflict
         self._kept = after
-        self._count(written)
         self.progress.beginning_rows = written.rows
+        self.progress.already += written.already
+        self.progress.conflicts += written.conflicts
+
+    def _read_beginning(self, rows: Beginning, reader: LogReader, tables: Sequence[TableName], after_id: int) -> None:
+        """Read log and rows as they are at one moment."""
+        connection, dialect = reader.connection, reader.dialect
+        connection.rollback()
+        if dialect.begin_snapshot_sql is not None:
+            run(connection, dialect.begin_snapshot_sql)
+        rows.read(reader, after_id, reader.last_id(), lambda _count: self._tell(self.progress))
+        tracking = read_tracking(connection, reader.tables)
+        shapes = read_shapes(connection, dialect).tables
+        for table in tables:
+            if table in shapes:
+                masked = tracking.masked_of(table)
+                live = RowReader(connection, dialect).all_of(tracking.recorded(shapes[table]))
+                rows.add_untold(table, (_without(row.image, masked) for row in live))
+        connection.rollback()
 
     def _as_change(self, table: TableName, image: Image, key: Sequence[str]) -> Change:
         row_id = codec.row_id_of(image, key)
@@ -324,6 +351,9 @@ class Replay:
         )
         raise self._conflict(first, [found])
 
+    def _conflict_of(self, name: str, conflict: PlanConflict, after_id: int) -> ReplayConflict:
+        return ReplayConflict(conflict.conflicts, name, after_id, dry_run=self._options.dry_run, detail=conflict.reason)
+
     def _conflict(self, delivered: Delivered, conflicts: Sequence[Conflict]) -> ReplayConflict:
         word = delivered.changes[0].transaction_id
         name = f"transaction tx:{word}" if word else f"change #{delivered.place.log_id}"
@@ -351,6 +381,10 @@ def _from_kept_place(feed: Feed, selection: Selection) -> list[Delivered]:
         return feed.deliver(selection)
     except LogError as error:
         raise LogError(f"the place kept in the target does not fit: {error.message}", hint=_MOVED_HINT) from error
+
+
+def _without(image: Image, left_out: frozenset[str]) -> Image:
+    return {column: value for column, value in image.items() if column not in left_out}
 
 
 def _tables(reader: LogReader, selection: Selection) -> list[TableName]:

@@ -92,7 +92,7 @@ class CarriedWriting(NetWriting):
 
     def _not_held(self, step: Step, error: BaseException) -> PlanConflict:
         reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        column = self._column_named(step, reason) or self._column_found(step)
+        column = self._column_named(step, reason) or self._column_found(step) or self._column_quoted(step, reason)
         value = next((cell.target for cell in step.cells if cell.column == column), None)
         what = f"{step_word(step)} {column}: {shown(value)}" if column else step_word(step)
         message = f"{what} can't be stored: {reason}"
@@ -125,6 +125,14 @@ class CarriedWriting(NetWriting):
             except _REFUSALS:
                 return cell.column
         return None
+
+    def _column_quoted(self, step: Step, reason: str) -> str | None:
+        """The one column whose value the database's words repeat."""
+        shape = self._scene.shape(step.table)
+        set_to = [(cell.column, cell.target) for cell in step.cells if not isinstance(cell.target, Absent)]
+        bound = [(column, self._dialect.bind(value, shape.known_column(column))) for column, value in set_to]
+        quoted = [column for column, part in bound if any(f"'{value}'" in reason for value in part.values)]
+        return quoted[0] if len(quoted) == 1 else None
 
     def _give_up(self, steps: Sequence[Step], reason: str) -> NoReturn:
         conflicts = [found for step in steps for found in self._not_kept(step)]

@@ -18,6 +18,7 @@ class PlanConflict(ConflictError):
         more = f" (and {len(conflicts) - 1:,} more)" if len(conflicts) > 1 else ""
         super().__init__(f"nothing was written, {reason}{first}{more}", hint="plan it again, --dry-run shows all of it")
         self.conflicts = tuple(conflicts)
+        self.reason = reason
 
 
 class Refused(Exception):

@@ -16,7 +16,7 @@ import typer
 from auditcli.cli.context import AppContext
 from auditcli.cli.options import SelectionOptions, WhoOptions, Words
 from auditcli.cli.who import actor_of, check_reason
-from auditcli.errors import Declined, ExitCode, NotFound, UsageError
+from auditcli.errors import CannotConnect, Declined, ExitCode, NotFound, UsageError
 
 if TYPE_CHECKING:
     from auditcli.config import Target
@@ -81,9 +81,12 @@ def _target(how: ReplayFlags, who: WhoOptions) -> Target:
 
 
 def _opened(target: Target, how: ReplayFlags) -> closing[Database]:
-    from auditcli.connect import create_sqlite_file, open_database
+    from auditcli.connect import create_sqlite_file, open_database, sqlite_path
 
-    if how.create_tables and not how.dry_run:
+    path = sqlite_path(target.url)
+    if path is not None and not path.exists():
+        if not how.create_tables or how.dry_run:
+            raise CannotConnect(f"no such file: {path}", hint="--create-tables makes it; a dry run does not")
         create_sqlite_file(target.url)
     return closing(open_database(target, writing=True, lock_timeout=how.lock_timeout))
 

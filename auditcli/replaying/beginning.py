@@ -1,14 +1,15 @@
-"""The rows as they were at a place of the log, by the log alone: what a replay from there has to stand on.
+"""The rows as they were at a place of the log, by the log: what a replay from there has to stand on.
 
 A row is as its last record before the place left it. One without any is as its first record after it found it: as a
-baseline saw it, or as it was before it was changed or deleted. The rows lie in a file of their own, not in memory.
+baseline saw it, or as it was before it was changed or deleted. One without any record at all is as it is now.
+The rows lie in a file of their own, not in memory.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from auditcli import codec
@@ -45,6 +46,18 @@ class Beginning:
                 (self._tell_of_before if later else self._fold)(change)
             if count % 1000 == 0:
                 tell(count)
+
+    def add_untold(self, table: TableName, live: Iterable[Image]) -> None:
+        """Rows that no record speaks of are as they always were: those that are there now and were not met yet.
+
+        The rows have to be of the same moment as the records.
+        """
+        for image in live:
+            known, there, still, seen = self._known(table, image)
+            if still > 0:
+                self._keep(table, known or image, there, still - 1, seen)
+            elif known is None or not self._keys[table]:
+                self._keep(table, known or image, there + 1, 0, seen)
 
     def rows(self, table: TableName) -> Iterator[Image]:
         """The table's rows at the place."""
