@@ -75,8 +75,11 @@ def meaning_word(value: JsonValue) -> str:
     meaning = _meaning(value)
     assert isinstance(meaning, tuple)
     kind, content = meaning
-    if kind == "number" and isinstance(content, Decimal):
-        return f"number {content.normalize():f}" if content.is_finite() and content else f"number {content + 0}"
+    if isinstance(content, Decimal) and content.is_finite():
+        # By its digits alone: arithmetic would round to as many as the context says.
+        digits = format(content.copy_abs(), "f")
+        shortest = digits.rstrip("0").rstrip(".") if "." in digits else digits
+        return f"{kind} {'-' if content.is_signed() and content else ''}{shortest}"
     return f"{kind} {content!r}"
 
 
@@ -178,6 +181,8 @@ VECTORS: Mapping[str, tuple[JsonValue, JsonValue, bool]] = {
     "no number in both": ({"$float": "NaN"}, {"$decimal": "NaN"}, True),
     "no number and nothing": ({"$float": "NaN"}, None, False),
     "infinities": ({"$float": "Infinity"}, {"$decimal": "Infinity"}, True),
+    "numbers of many digits": ({"$decimal": "1." + "0" * 40 + "1"}, {"$decimal": "1." + "0" * 40 + "2"}, False),
+    "a large number with its zeros": ({"$decimal": "1" + "0" * 40 + ".50"}, {"$decimal": "1" + "0" * 40 + ".5"}, True),
     "a number and its text": (1, "1", False),
     "text and bytes": ("a", {"$hex": "61"}, False),
     "empty text and nothing": ("", None, False),
