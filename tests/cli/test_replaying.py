@@ -13,8 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from tests.cli.shop import Ran
+from tests.databases import scratch_url
 
 Audit = Callable[..., Ran]
 
@@ -110,6 +112,26 @@ def test_killed_at_any_moment_it_neither_loses_nor_repeats(run: Audit, recorded:
     compared = run("-u", str(recorded), "verify", "--against", copy)
     assert compared.code == 0, (kills, compared.err)
     assert any(kills)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("postgresql", "mariadb"), ("mariadb", "postgresql")])
+def test_servers_are_replayed_into_each_other(run: Audit, tmp_path: Path, kind: str, other: str) -> None:
+    with scratch_url(kind, tmp_path) as url, scratch_url(other, tmp_path) as other_url:
+        source, target = (each.render_as_string(hide_password=False) for each in (url, other_url))
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE item (id INTEGER PRIMARY KEY, name VARCHAR(20))"))
+            connection.execute(text("INSERT INTO item VALUES (1, 'old')"))
+        run("-u", source, "init")
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE item SET name = 'new'"))
+        engine.dispose()
+
+        ran = run("-u", source, "replay", "--to", target, "--create-tables")
+        compared = run("-u", source, "verify", "--against", target)
+
+    assert (ran.code, "began with 1 row" in ran.err) == (0, True), ran.err
+    assert (compared.code, "nothing differs" in compared.err) == (0, True), compared.err
 
 
 def _kill(command: list[str], seconds: float) -> bool:
