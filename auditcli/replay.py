@@ -99,6 +99,7 @@ class _Waiting:
 
     delivered: Delivered
     rows: frozenset[tuple[TableName, str]]
+    reason: str = "it follows one that is held back"
 
 
 class Replay:
@@ -300,8 +301,8 @@ class Replay:
             return
         try:
             self._write(target, delivered, self._held)
-        except HeldBack:
-            self._held.append(waiting)
+        except HeldBack as held_back:
+            self._held.append(replace(waiting, reason=held_back.reason))
         self.progress.held = len(self._held)
         self._tell(self.progress)
 
@@ -344,10 +345,10 @@ class Replay:
         if not self._held:
             return
         first = self._held[0].delivered
-        kind = "a foreign key refuses it, and nothing that comes later mends that"
+        reason = f"a foreign key refuses it, and nothing that comes later mends that: {self._held[0].reason}"
         change = first.changes[-1]
         found = Conflict(
-            ConflictKind.CONSTRAINT, change.table, change.row, None, f"{change.row or change.table}: {kind}"
+            ConflictKind.CONSTRAINT, change.table, change.row, None, f"{change.row or change.table}: {reason}"
         )
         raise self._conflict(first, [found])
 

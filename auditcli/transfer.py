@@ -74,29 +74,33 @@ class Definitions:
         return (*self.tables, *self.foreign_keys)
 
 
-def define_tables(shapes: Iterable[TableShape], transfer: Transfer) -> Definitions:
+def define_tables(shapes: Iterable[TableShape], transfer: Transfer, others: Iterable[TableShape] = ()) -> Definitions:
     """Definitions of these tables in the target: columns, keys, NOT NULL, unique and foreign keys.
 
+    `others` are tables that are there already and may be referred to.
     Defaults, CHECKs, sequences, further indexes and generated expressions don't go over: values come from the source.
     """
-    known = {shape.table: shape for shape in shapes}
+    wanted = list(shapes)
+    known = {shape.table: shape for shape in (*others, *wanted)}
     target = transfer.target
     inline = not target.adds_foreign_keys
     return Definitions(
-        tables=tuple(_table_sql(shape, known, transfer, inline=inline) for shape in known.values()),
+        tables=tuple(_table_sql(shape, known, transfer, inline=inline) for shape in wanted),
         foreign_keys=()
         if inline
         else tuple(
             f"ALTER TABLE {target.table_sql(transfer.table(shape.table))} ADD {_reference_sql(key, transfer)}"
-            for shape in known.values()
+            for shape in wanted
             for key in _references(shape, known)
         ),
     )
 
 
-def create_tables(connection: Connection, shapes: Iterable[TableShape], transfer: Transfer) -> list[str]:
+def create_tables(
+    connection: Connection, shapes: Iterable[TableShape], transfer: Transfer, others: Iterable[TableShape] = ()
+) -> list[str]:
     """Create the tables in the caller's transaction; returns a note for each foreign key that can't be there."""
-    definitions = define_tables(shapes, transfer)
+    definitions = define_tables(shapes, transfer, others)
     for statement in definitions.tables:
         define(connection, statement)
     notes = []

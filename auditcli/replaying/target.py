@@ -35,11 +35,11 @@ _NOTHING_RECORDED = Tracking(exclude_tables=("*",))
 
 
 class HeldBack(Exception):
-    """A foreign key refuses the transaction, for now; nothing of it was written."""
+    """A foreign key refuses the transaction, for now; nothing of it was written. `reason` has the database's words."""
 
-    def __init__(self, conflicts: Sequence[Conflict]) -> None:
+    def __init__(self, reason: str) -> None:
         super().__init__("a foreign key refuses it")
-        self.conflicts = tuple(conflicts)
+        self.reason = reason
 
 
 @dataclass
@@ -100,7 +100,9 @@ class ReplayTarget:
             )
         with self.transaction():
             if missing:
-                self.notes += create_tables(self.connection, [self.shapes[table] for table in missing], self.transfer)
+                self.notes += create_tables(
+                    self.connection, [self.shapes[table] for table in missing], self.transfer, self.shapes.values()
+                )
             if not self.dry_run:
                 self.places.create(self.connection)
         self._plain = None
@@ -168,7 +170,7 @@ class ReplayTarget:
             raise self._refusal(refused) from refused
         except PlanConflict as conflict:
             if conflict.__cause__ is not None and self._dialect.is_broken_reference(conflict.__cause__):
-                raise HeldBack(conflict.conflicts) from conflict
+                raise HeldBack(conflict.reason) from conflict
             raise
         return written
 
@@ -295,7 +297,7 @@ class ReplayTarget:
 
     def _refusal(self, refused: Refused) -> Exception:
         if self._is_held_back(refused):
-            return HeldBack(refused.conflicts)
+            return HeldBack(str(refused.errors[0].orig))
         return PlanConflict(refused.conflicts, "a constraint refuses it")
 
     def _is_held_back(self, refused: Refused) -> bool:
