@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,20 @@ def test_two_at_once_do_nothing_twice(shop: Database, target: Database) -> None:
         places.move(connection, kept, replace(kept, log_id=3), utc_now())
 
 
+def test_a_speed_keeps_the_distance_between_transactions(source: Database, target: Database) -> None:
+    _run(source.engine, ITEM)
+    _run(target.engine, ITEM)
+    book = Logbook.create(source.engine)
+    for key in range(3):
+        book.insert("item", {"id": key, "name": "a", "price": key})
+    began = time.monotonic()
+
+    replay(source, target, since=0, speed=20.0)
+
+    assert 0.1 <= time.monotonic() - began < 2
+    assert _values(target, "SELECT id FROM item") == [0, 1, 2]
+
+
 # Rows that are not as they were.
 
 
@@ -215,6 +230,47 @@ def test_a_target_that_is_recorded_has_the_original_actor_and_reason(shop: Datab
         assert last is not None
         reason = connection.scalar(select(header.reason).where(header.transaction_id == last[1]))
     assert (last[0], reason) == ("alice", "ticket 42")
+
+
+def test_what_listeners_would_record_is_recorded_too(shop: Database, target: Database) -> None:
+    _run(target.engine, ITEM)
+    with target.engine.connect() as connection:
+        prepare(connection, log_tables(), target.dialect, Wishes(triggers=False), now=utc_now())
+
+    replay(shop, target)
+
+    with target.log() as reader:
+        recorded = [(str(change.event_type), change.row_id, str(change.source)) for change in reader.changes()]
+    assert recorded == [("INSERT", "1", "listener"), ("INSERT", "2", "listener"), ("UPDATE", "1", "listener")]
+
+
+def test_rows_that_move_to_keys_that_others_leave_arrive(shop: Database, target: Database) -> None:
+    replay(shop, target, create_tables=True)
+    with shop.engine.begin() as connection:
+        for statement in (
+            "UPDATE item SET id = 9 WHERE id = 1",
+            "UPDATE item SET id = 1 WHERE id = 2",
+            "UPDATE item SET id = 2 WHERE id = 9",
+            "DELETE FROM item WHERE id = 1",
+            "INSERT INTO item VALUES (1, 'new', 0)",
+        ):
+            connection.exec_driver_sql(statement)
+
+    replay(shop, target)
+
+    assert exactly(target.engine) == exactly(shop.engine)
+
+
+def test_rows_without_a_key_are_replayed_one_of_equals(source: Database, target: Database) -> None:
+    _run(source.engine, "CREATE TABLE word (word TEXT, number)", "INSERT INTO word VALUES ('old', 1), ('old', 1)")
+    _record(source.engine)
+    _run(source.engine, "INSERT INTO word VALUES ('a', 1), ('a', 1), ('a', 1.0)")
+    _run(source.engine, "DELETE FROM word WHERE rowid = (SELECT min(rowid) FROM word WHERE word = 'a')")
+    _run(source.engine, "UPDATE word SET number = 2 WHERE rowid = (SELECT min(rowid) FROM word WHERE word = 'old')")
+
+    replay(source, target, create_tables=True)
+
+    assert exactly(target.engine) == exactly(source.engine)
 
 
 # Foreign keys.
