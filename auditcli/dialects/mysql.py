@@ -175,7 +175,8 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
         return _number(error) in _BROKEN_REFERENCES
 
     def is_refused_value(self, error: BaseException) -> bool:
-        return _number(error) in _REFUSED_VALUES
+        # The driver's own words for infinities.
+        return _number(error) in _REFUSED_VALUES or "can not be used with MySQL" in str(error)
 
 
 def _number(error: BaseException) -> Any:

@@ -42,21 +42,28 @@ def portable(column: ColumnShape) -> Portable:
     """What a type means; one that nobody else has is text."""
     if column.kind == "integer":
         return Portable(Kind.INTEGER, _BITS.get(column.type, 64))
-    size, scale = arguments(column.type)
+    kind = _kind(column)
+    size, scale = arguments(column.type) if kind in (Kind.DECIMAL, Kind.TEXT) else (None, None)
+    if size is not None and scale is not None and scale < 0:
+        size, scale = size - scale, 0
+    return Portable(kind, size, scale)
+
+
+def _kind(column: ColumnShape) -> Kind:
+    if column.type.endswith("[]"):
+        return Kind.OTHER
     if column.kind in _BY_KIND:
-        return Portable(_BY_KIND[column.kind], size, scale)
+        return _BY_KIND[column.kind]
     if column.type.startswith("timestamp"):
-        return Portable(Kind.DATETIME)
+        return Kind.DATETIME
     if column.type.startswith("time") and "without" in column.type:
-        return Portable(Kind.TIME)
-    if column.type.startswith("character"):
-        return Portable(Kind.TEXT, size)
-    return Portable(_NAMED.get(column.type, Kind.OTHER))
+        return Kind.TIME
+    return Kind.TEXT if column.type.startswith("character") else _NAMED.get(column.type, Kind.OTHER)
 
 
 def own_type(column: ColumnShape) -> str:
-    """The column's own type where every database of the kind has it; types that somebody defined become text."""
-    return column.type if _BUILT_IN.fullmatch(column.type) else "text"
+    """The column's own type where every database of the kind has it; else, of what somebody defined, what is below."""
+    return column.type if _BUILT_IN.fullmatch(column.type) else type_sql(portable(column))
 
 
 def type_sql(type_: Portable) -> str:
