@@ -25,8 +25,11 @@ from auditcli.replaying.target import HeldBack, ReplayTarget, Written
 from auditcli.rows import RowReader
 from auditcli.selection import Selection, matches
 from auditcli.transfer import Transfer
+from auditcli.watermark import Watermark
 
 _LONG_WAIT = 5.0
+_RECENT = 10_000
+"""Of older ids than so many before a place none is still to come."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ class Replay:
         self._transfer = Transfer(source.dialect, target.dialect)
         self._held: list[_Waiting] = []
         self._kept: KeptPlace | None = None
+        self._until = options.until
         self._pace: tuple[float, float] | None = None
 
     def run(self) -> Progress:
@@ -177,6 +181,8 @@ class Replay:
                     hint="give the same words, or begin again with --rebuild",
                 )
             self._kept = kept
+        if self._kept is None and options.since:
+            self._settle(options.since)
         with self._source.log() as reader:
             if self._kept is None:
                 start = place_after(reader, options.since or 0)
@@ -186,8 +192,17 @@ class Replay:
             else:
                 self._held = list(self._taken_up(reader, self._kept.held))
             last = reader.last_id()
+        # Under writers that never pause there would be no end.
+        self._until = last if options.until is None and not options.follow else options.until
         self.progress.last_id = last if options.until is None else options.until
         self.progress.first_id = self.progress.place_id = self._place.log_id
+
+    def _settle(self, since: int) -> None:
+        """Wait until nothing at or before the place can still be committed: a replay from there would not see it."""
+        mark = Watermark(self._source.tables, self._source.dialect, max(0, since - _RECENT))
+        with self._source.engine.connect() as connection:
+            while mark.look(connection) < since and not mark.is_complete and not self._stop.wait(INTERVAL):
+                connection.rollback()
 
     def _write_beginning(
         self,
@@ -275,16 +290,16 @@ class Replay:
             if delivered:
                 waiting_since = time.monotonic()
                 self.progress.stalled = ""
-            has_all = feed.is_complete or feed.place.log_id >= self.progress.last_id
+            has_all = feed.is_complete or (self._until is not None and feed.place.log_id >= self._until)
             if len(within) < len(delivered) or (not delivered and has_all):
-                self._refuse_held()
+                self._give_up_held(target)
                 if not self._options.follow or len(within) < len(delivered):
                     return
             if not delivered:
                 self._wait(feed, waiting_since)
 
     def _is_within(self, delivered: Delivered) -> bool:
-        return self._options.until is None or delivered.place.log_id <= self._options.until
+        return self._until is None or delivered.place.log_id <= self._until
 
     def _wait(self, feed: Feed, since: float) -> None:
         if not feed.is_complete and time.monotonic() - since > _LONG_WAIT:
@@ -326,10 +341,8 @@ class Replay:
         self.progress.held = len(self._held)
 
     def _write(self, target: ReplayTarget, delivered: Delivered, held: Sequence[_Waiting]) -> None:
-        """Write one transaction with the place after it; what waits beyond the place will be read again."""
-        at: KeptPlace | Place = self._place if delivered.place.log_id <= self._place.log_id else delivered.place
-        waiting = tuple(each.delivered.place.log_id for each in held if each.delivered.place.log_id <= at.log_id)
-        after = replace(self._place, log_id=at.log_id, transaction_id=at.transaction_id, held=waiting)
+        """Write one transaction with the place after it."""
+        after = self._after(delivered, held)
         try:
             written = target.write(delivered.changes, self._place, after)
         except PlanConflict as conflict:
@@ -340,17 +353,28 @@ class Replay:
         self.progress.changes += len(delivered.changes)
         self.progress.place_id = after.log_id
 
-    def _refuse_held(self) -> None:
-        """Everything that could come is in, and a foreign key still refuses a transaction."""
-        if not self._held:
-            return
-        first = self._held[0].delivered
-        reason = f"a foreign key refuses it, and nothing that comes later mends that: {self._held[0].reason}"
-        change = first.changes[-1]
-        found = Conflict(
-            ConflictKind.CONSTRAINT, change.table, change.row, None, f"{change.row or change.table}: {reason}"
-        )
-        raise self._conflict(first, [found])
+    def _after(self, delivered: Delivered, held: Sequence[_Waiting]) -> KeptPlace:
+        """The place when a transaction is in and these wait; what waits beyond the place will be read again."""
+        at: KeptPlace | Place = self._place if delivered.place.log_id <= self._place.log_id else delivered.place
+        waiting = tuple(each.delivered.place.log_id for each in held if each.delivered.place.log_id <= at.log_id)
+        return replace(self._place, log_id=at.log_id, transaction_id=at.transaction_id, held=waiting)
+
+    def _give_up_held(self, target: ReplayTarget) -> None:
+        """Everything that could come is in, and a foreign key still refuses transactions: refuse or skip them."""
+        for waiting in list(self._held):
+            change = waiting.delivered.changes[-1]
+            reason = f"a foreign key refuses it, and nothing that comes later mends that: {waiting.reason}"
+            message = f"{change.row or change.table}: {reason}"
+            found = Conflict(ConflictKind.CONSTRAINT, change.table, change.row, None, message)
+            if not self._options.conflicts.skip_conflicts:
+                raise self._conflict(waiting.delivered, [found])
+            self._held.remove(waiting)
+            after = self._after(waiting.delivered, self._held)
+            with target.transaction():
+                target.move(self._place, after)
+            self._kept = after
+            self.progress.conflicts.append(found)
+        self.progress.held = 0
 
     def _conflict_of(self, name: str, conflict: PlanConflict, after_id: int) -> ReplayConflict:
         return ReplayConflict(conflict.conflicts, name, after_id, dry_run=self._options.dry_run, detail=conflict.reason)

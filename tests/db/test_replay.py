@@ -318,6 +318,17 @@ def test_one_that_waits_in_vain_is_a_conflict_after_all_the_others(source: Datab
     assert _values(target, "SELECT name FROM child") == ["later"]
 
 
+def test_one_that_waits_in_vain_can_be_skipped(source: Database, target: Database) -> None:
+    _log_of_a_child_before_its_parent(source, with_parent=False)
+    _family(target)
+
+    progress = replay(source, target, since=0, conflicts=SKIP)
+
+    assert [str(conflict.row) for conflict in progress.conflicts] == ["child/1", "child/1"]
+    assert _values(target, "SELECT id FROM parent") == [8]
+    assert replay(source, target, since=0).is_nothing
+
+
 # Values that do not fit.
 
 UNFIT: dict[str, tuple[str, str, str, str, str]] = {
