@@ -28,10 +28,11 @@ from auditcli.fold import Absent
 from auditcli.log.reader import LogReader
 from auditcli.log.tables import LogTables, log_tables
 from auditcli.log.writer import LogWriter
-from auditcli.model import Change, TableName
+from auditcli.model import Change
 from auditcli.plan import Conflict, ConflictKind, Plan, Step, StepKind, shown
 from auditcli.planning.stepwise import needed_records, single_steps
 from auditcli.rows import LiveRow, RowReader
+from auditcli.shape import TableShape
 from auditcli.transfer import Transfer
 
 __all__ = ["Outcome", "PlanConflict", "apply_plan", "carry_steps", "clear_tables", "commit_carried"]
@@ -111,10 +112,20 @@ def commit_carried(connection: Connection, dialect: Dialect) -> None:
     _commit(connection, dialect)
 
 
-def clear_tables(connection: Connection, dialect: Dialect, tables: Iterable[TableName]) -> None:
-    """Delete all rows of these tables, children first, in the caller's transaction."""
-    for table in tables:
-        run(connection, f"DELETE FROM {dialect.table_sql(table)}")
+def clear_tables(connection: Connection, dialect: Dialect, shapes: Iterable[TableShape]) -> None:
+    """Delete all rows of these tables, children first, in the caller's transaction; nothing of it is recorded here."""
+    for shape in shapes:
+        table = dialect.table_sql(shape.table)
+        for column in _own_parents(shape):
+            # Some databases check a reference row by row, also one within the table.
+            run(connection, f"UPDATE {table} SET {dialect.quote(column)} = NULL")
+        run(connection, f"DELETE FROM {table}")
+
+
+def _own_parents(shape: TableShape) -> list[str]:
+    """The columns that refer to other rows of the table, and may do without."""
+    referring = {column for key in shape.foreign_keys if key.referred == shape.table for column in key.columns}
+    return [column.name for column in shape.columns if column.name in referring and column.nullable]
 
 
 @contextmanager

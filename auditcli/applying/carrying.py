@@ -18,6 +18,7 @@ from auditcli.clock import Clock
 from auditcli.driver import run
 from auditcli.fold import Absent, Value
 from auditcli.plan import Conflict, ConflictKind, Step, StepKind, shown
+from auditcli.planning.order import step_levels
 from auditcli.rows import LiveRow
 from auditcli.shape import TableShape
 from auditcli.transfer import Transfer
@@ -34,6 +35,14 @@ class CarriedWriting(NetWriting):
         super().__init__(recorder.connection, recorder, clock())
         self._transfer = transfer
         self._records = recorder.scene.is_recording
+
+    def write(self, steps: Sequence[Step], live: Sequence[LiveRow | None]) -> None:
+        """As NetWriting does; where nobody records, rows may also come before those that go or change."""
+        if self._records:
+            super().write(steps, live)
+            return
+        rows = {id(step): row for step, row in zip(steps, live, strict=True) if row is not None}
+        self._write_stage(step_levels(steps, self._scene.shapes), rows)
 
     def _holds(self, row: LiveRow, column: str, value: Value) -> bool:
         if isinstance(value, Absent) or column not in row.image:

@@ -50,6 +50,12 @@ class Written:
     already: int = 0
     conflicts: tuple[Conflict, ...] = ()
 
+    def add(self, other: Written) -> None:
+        """Count another one's in."""
+        self.rows += other.rows
+        self.already += other.already
+        self.conflicts += other.conflicts
+
 
 @dataclass
 class ReplayTarget:
@@ -96,7 +102,7 @@ class ReplayTarget:
         if missing and self.dry_run and not self._dialect.transactional_ddl:
             raise UsageError(
                 "definitions can't be rehearsed on this database: they commit",
-                hint="run it without --dry-run and with --until 0 first, which only creates the tables",
+                hint="--create-tables --until 0 makes them first, with the rows as they were at the start",
             )
         with self.transaction():
             if missing:
@@ -184,16 +190,48 @@ class ReplayTarget:
         try:
             return self._do_net(list(net_changes(changes, keys)))
         except Refused:
-            # The source came there one by one: what net steps are in each other's way of, single ones are not.
-            try:
-                with self._inner():
-                    parts = [self._do_net([change]) for change in changes if change.before != change.after]
-            except (PlanConflict, Refused):
-                parts = []
-            if not parts:
+            written = self._do_singly(changes)
+            if written is None:
                 raise
-        conflicts = tuple(found for part in parts for found in part.conflicts)
-        return Written(sum(part.rows for part in parts), sum(part.already for part in parts), conflicts)
+            return written
+
+    def _do_singly(self, changes: Sequence[Change]) -> Written | None:
+        """One by one, as the source came there: what net steps are in each other's way of, single ones are not.
+
+        What a constraint refuses waits for the others, and with it what comes later on the same row; None where some
+        are refused to the end, and nothing is left of any then.
+        """
+        try:
+            with self._inner():
+                return self._do_passes([change for change in changes if change.before != change.after])
+        except PlanConflict:
+            return None
+
+    def _do_passes(self, changes: Sequence[Change]) -> Written:
+        written = Written()
+        pending = changes
+        while pending:
+            left = self._do_pass(pending, written)
+            if len(left) == len(pending):
+                raise PlanConflict((), "a constraint refuses it")
+            pending = left
+        return written
+
+    def _do_pass(self, changes: Sequence[Change], written: Written) -> list[Change]:
+        left: list[Change] = []
+        waiting: set[tuple[TableName, str | None]] = set()
+        for change in changes:
+            rows = {(change.table, change.row_id), (change.table, change.old_row_id or change.row_id)}
+            if not rows & waiting:
+                try:
+                    with self._inner():
+                        written.add(self._do_net([change]))
+                    continue
+                except Refused:
+                    pass
+            waiting |= rows
+            left.append(change)
+        return left
 
     def _do_net(self, nets: Sequence[Change]) -> Written:
         scene = self._scene()
@@ -278,14 +316,16 @@ class ReplayTarget:
             self._begin_with(batch[:middle], written, waiting)
             self._begin_with(batch[middle:], written, waiting)
             return
-        written.rows += done.rows
-        written.already += done.already
-        written.conflicts += done.conflicts
+        written.add(done)
 
     def clear(self, tables: Sequence[TableName]) -> None:
         """Delete all rows of the tables, in the transaction that the caller has open."""
-        names = [self.transfer.table(table) for table in reversed(self._ordered(tables))]
-        clear_tables(self.connection, self._dialect, names)
+        if any(self._scene().records(self.transfer.table(table)) for table in tables):
+            raise UsageError(
+                "the target is recorded by listeners, which don't see its tables being emptied",
+                hint="install triggers there (`audit init`), or rebuild another target",
+            )
+        clear_tables(self.connection, self._dialect, [self._shape(table) for table in reversed(self._ordered(tables))])
 
     def _ordered(self, tables: Sequence[TableName]) -> list[TableName]:
         """The tables, parents first by the target's own foreign keys."""

@@ -329,6 +329,52 @@ def test_one_that_waits_in_vain_can_be_skipped(source: Database, target: Databas
     assert replay(source, target, since=0).is_nothing
 
 
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_a_row_that_refers_to_a_later_one_of_its_transaction_arrives_where_nothing_is_put_off(
+    source: Database, tmp_path: Path, is_recorded: bool
+) -> None:
+    _family(source)
+    book = Logbook.create(source.engine)
+    old, new = ({"id": 1, "parent_id": parent, "name": "x"} for parent in (None, 7))
+    book.insert("child", old)
+    with book.transaction("undo"):
+        book.update("child", old, new)
+        book.insert("parent", {"id": 7})
+    with scratch_url("mariadb", tmp_path) as url:
+        target = opened(create_engine(url))
+        _run(
+            target.engine,
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
+            "CREATE TABLE child (id INTEGER PRIMARY KEY, parent_id INTEGER, name TEXT, "
+            "FOREIGN KEY (parent_id) REFERENCES parent (id))",
+        )
+        if is_recorded:
+            with target.engine.connect() as connection:
+                prepare(connection, log_tables(), target.dialect, Wishes(triggers=False), now=utc_now())
+
+        replay(source, target, since=0)
+
+        assert _values(target, "SELECT parent_id FROM child") == [7]
+        target.close()
+
+
+def test_a_rebuild_empties_tables_that_refer_to_themselves(tmp_path: Path) -> None:
+    tree = "CREATE TABLE tree (id INTEGER PRIMARY KEY, up INTEGER, FOREIGN KEY (up) REFERENCES tree (id))"
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with scratch_url("mariadb", tmp_path / "a") as url, scratch_url("mariadb", tmp_path / "b") as target_url:
+        source, target = opened(create_engine(url)), opened(create_engine(target_url))
+        _run(source.engine, tree, "INSERT INTO tree VALUES (1, NULL), (2, 1), (3, 2)")
+        _record(source.engine)
+        replay(source, target, create_tables=True)
+
+        replay(source, target, rebuild=True)
+
+        assert _values(target, "SELECT up FROM tree ORDER BY id") == [None, 1, 2]
+        source.close()
+        target.close()
+
+
 # Values that do not fit.
 
 UNFIT: dict[str, tuple[str, str, str, str, str]] = {
