@@ -67,7 +67,8 @@ class Progress:
     held: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    stalled: str = ""
+    stage: str = ""
+    """What is being done before, or waited for between, transactions; empty otherwise."""
 
     @property
     def is_nothing(self) -> bool:
@@ -232,6 +233,7 @@ class Replay:
             except PlanConflict as conflict:
                 raise self._conflict_of("what the log begins with", conflict, after.log_id) from conflict
         self._kept = after
+        self.progress.stage = ""
         self.progress.beginning_rows = written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
@@ -242,7 +244,7 @@ class Replay:
         connection.rollback()
         if dialect.begin_snapshot_sql is not None:
             run(connection, dialect.begin_snapshot_sql)
-        rows.read(reader, after_id, reader.last_id(), lambda _count: self._tell(self.progress))
+        rows.read(reader, after_id, reader.last_id(), self._tell_of_beginning)
         tracking = read_tracking(connection, reader.tables)
         shapes = read_shapes(connection, dialect).tables
         for table in tables:
@@ -251,6 +253,10 @@ class Replay:
                 live = RowReader(connection, dialect).all_of(tracking.recorded(shapes[table]))
                 rows.add_untold(table, (_without(row.image, masked) for row in live))
         connection.rollback()
+
+    def _tell_of_beginning(self, records: int) -> None:
+        self.progress.stage = f"looking for the rows to begin with, {records:,} records read"
+        self._tell(self.progress)
 
     def _as_change(self, table: TableName, image: Image, key: Sequence[str]) -> Change:
         row_id = codec.row_id_of(image, key)
@@ -289,7 +295,7 @@ class Replay:
             self._retry(target)
             if delivered:
                 waiting_since = time.monotonic()
-                self.progress.stalled = ""
+                self.progress.stage = ""
             has_all = feed.is_complete or (self._until is not None and feed.place.log_id >= self._until)
             if len(within) < len(delivered) or (not delivered and has_all):
                 self._give_up_held(target)
@@ -304,7 +310,7 @@ class Replay:
     def _wait(self, feed: Feed, since: float) -> None:
         if not feed.is_complete and time.monotonic() - since > _LONG_WAIT:
             hint = self._source.dialect.lock_holder_hint()
-            self.progress.stalled = f"waiting for a transaction of the source that is still open; {hint}"
+            self.progress.stage = f"waiting for a transaction of the source that is still open; {hint}"
             self._tell(self.progress)
         self._stop.wait(INTERVAL)
 

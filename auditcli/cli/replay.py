@@ -203,8 +203,8 @@ class _Telling:
         self._began = time.monotonic()
 
     def tell(self, progress: Progress) -> None:
-        if progress.stalled:
-            self._tell(progress.stalled)
+        if progress.stage:
+            self._tell(f"replay: {progress.stage}")
             return
         seconds = max(0.001, time.monotonic() - self._began)
         part = progress.part()
