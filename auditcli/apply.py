@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from auditcli.applying.carrying import CarriedWriting
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.ways import NetWriting, SingleWriting
 from auditcli.applying.writing import Writing
@@ -32,8 +33,10 @@ from auditcli.model import Change
 from auditcli.plan import Conflict, ConflictKind, Plan, Step, StepKind, shown
 from auditcli.planning.stepwise import needed_records, single_steps
 from auditcli.rows import LiveRow, RowReader
+from auditcli.shape import TableShape
+from auditcli.transfer import Transfer
 
-__all__ = ["Outcome", "PlanConflict", "apply_plan"]
+__all__ = ["Outcome", "PlanConflict", "apply_plan", "carry_steps", "clear_tables", "commit_carried"]
 
 _SAVEPOINT = "auditcli_apply"
 
@@ -84,6 +87,46 @@ def apply_plan(
         waiting_at_most(connection, dialect_of(connection), lock_timeout),
     ):
         return _apply(connection, plan, tables or log_tables(), clock)
+
+
+def carry_steps(
+    connection: Connection,
+    scene: Scene,
+    steps: Sequence[Step],
+    live: Sequence[LiveRow | None],
+    transfer: Transfer,
+    clock: Clock = utc_now,
+) -> None:
+    """Do steps that come from another database, in the transaction that the caller has open and ends.
+
+    `live` are the rows that they are about. Raises Refused where constraints leave no way, and PlanConflict where rows
+    are no longer as the steps expect them, or do not come back as they were written; the caller then rolls back.
+    """
+    recorder = Recorder(connection, scene, clock)
+    recorder.hand_over()
+    CarriedWriting(recorder, clock, transfer).write(steps, live)
+    take_back(connection, scene.dialect)
+
+
+def commit_carried(connection: Connection, dialect: Dialect) -> None:
+    """Commit what `carry_steps` did; raises PlanConflict where a reference that was put off is broken."""
+    _commit(connection, dialect)
+
+
+def clear_tables(connection: Connection, dialect: Dialect, shapes: Iterable[TableShape]) -> None:
+    """Delete all rows of these tables, children first, in the caller's transaction; nothing of it is recorded here."""
+    for shape in shapes:
+        table = dialect.table_sql(shape.table)
+        for column in _own_parents(shape):
+            # Some databases check a reference row by row, also one within the table.
+            run(connection, f"UPDATE {table} SET {dialect.quote(column)} = NULL")
+        run(connection, f"DELETE FROM {table}")
+
+
+def _own_parents(shape: TableShape) -> list[str]:
+    """The columns that refer to other rows of the table, and may do without."""
+    referring = {column for key in shape.foreign_keys if key.referred == shape.table for column in key.columns}
+    return [column.name for column in shape.columns if column.name in referring and column.nullable]
 
 
 @contextmanager

@@ -90,6 +90,31 @@ def sqlite_path(url: URL) -> Path | None:
     return Path(name)
 
 
+def same_database(url: URL, other: URL) -> bool:
+    """Whether two URLs name one database, as far as they tell."""
+    path, other_path = sqlite_path(url), sqlite_path(other)
+    if path is not None and other_path is not None:
+        both = path.exists() and other_path.exists()
+        return path.samefile(other_path) if both else path.absolute() == other_path.absolute()
+    return _place_of(url) == _place_of(other)
+
+
+def _place_of(url: URL) -> tuple[object, ...]:
+    host = "localhost" if url.host in (None, "127.0.0.1", "::1") else url.host
+    return (dialect_named(url.get_backend_name()).name, host, url.port, url.database)
+
+
+def create_sqlite_file(url: URL) -> None:
+    """An empty SQLite database where a URL names a file that is not there; raises CannotConnect where it can't be."""
+    path = sqlite_path(url)
+    if path is None or path.exists():
+        return
+    try:
+        path.touch()
+    except OSError as error:
+        raise CannotConnect(f"{path} can't be created: {error.strerror}", hint="check its folder") from error
+
+
 def check_sqlite_file(path: Path) -> None:
     """Raise CannotConnect unless the file is there and is a SQLite database."""
     try:

@@ -23,6 +23,7 @@ from auditcli.log.reader import LogReader
 from auditcli.log.tables import LogTables
 from auditcli.model import Change
 from auditcli.selection import Selection, matches
+from auditcli.watermark import Watermark
 
 INTERVAL = 0.04
 """Seconds between two looks for new commits."""
@@ -54,14 +55,12 @@ class _End:
     transaction_id: str | None
 
 
-def watermark(connection: Connection, tables: LogTables, dialect: Dialect) -> int:
-    """The id up to which the log is complete: nothing at or below it can still be committed."""
-    if not dialect.log_ids_follow_commits:
-        raise LogError(
-            f"the log of a {dialect.name} database can't be read in commit order",
-            hint="a later version of auditcli may do it; `audit log` lists what is there",
-        )
-    return connection.scalar(select(func.max(tables.changelog.c.id))) or 0
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What one transaction committed, and the place of a reader that has seen it."""
+
+    changes: Committed
+    place: Place
 
 
 def place_after(reader: LogReader, boundary: int) -> Place:
@@ -79,16 +78,26 @@ class Feed:
         self._tables = tables
         self._dialect = dialect
         self.place = start if isinstance(start, Place) else self._place_after(start)
+        self._watermark = Watermark(tables, dialect, self.place.log_id)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the last look met nothing that may still be waiting for somebody's commit."""
+        return self._watermark.is_complete
 
     def poll(self, selection: Selection = _EVERYTHING) -> list[Committed]:
         """The next committed transactions with selected changes; none when there is nothing new.
 
         Raises LogError where the place is not one of this log.
         """
+        return [delivered.changes for delivered in self.deliver(selection)]
+
+    def deliver(self, selection: Selection = _EVERYTHING) -> list[Delivered]:
+        """The same, each with the place after it."""
         while True:
-            moved_on, committed = self._read_on(selection)
-            if committed or not moved_on:
-                return committed
+            moved_on, delivered = self._read_on(selection)
+            if delivered or not moved_on:
+                return delivered
 
     def follow(
         self, selection: Selection = _EVERYTHING, *, stop: Event | None = None, interval: float = INTERVAL
@@ -105,22 +114,29 @@ class Feed:
                     committed = self.poll(selection)
                 self._wait(watcher, counted, stop, interval)
 
-    def _read_on(self, selection: Selection) -> tuple[bool, list[Committed]]:
+    def _read_on(self, selection: Selection) -> tuple[bool, list[Delivered]]:
         """Whether there was anything new, and what of it is selected."""
         last: _End | None = None
         committed: list[list[Change]] = []
+        ends: list[_End] = []
         with self._engine.connect() as connection:
+            until_id = self._watermark.look(connection)
             reader = LogReader(connection, self._tables, dialect=self._dialect)
             self._check_place(reader)
-            ends = self._ends(connection, watermark(connection, self._tables, self._dialect))
-            for end, whole in self._whole(reader, ends):
+            for end, whole in self._whole(reader, self._ends(connection, until_id)):
                 last = end
                 _append(committed, [change for change in whole if matches(selection, change)])
+                # Where nothing was added, or only to the last ones, the place after those moves on.
+                ends[len(committed) - 1 :] = [end] if committed else []
                 if sum(map(len, committed)) >= _ENOUGH:
                     break
         if last is not None:
-            self.place = Place(self.place.log_uuid, last.log_id, last.transaction_id)
-        return last is not None, [tuple(changes) for changes in committed]
+            self.place = self._place_at(last)
+        places = [self._place_at(end) for end in ends]
+        return last is not None, [Delivered(tuple(each), at) for each, at in zip(committed, places, strict=True)]
+
+    def _place_at(self, end: _End) -> Place:
+        return Place(self.place.log_uuid, end.log_id, end.transaction_id)
 
     def _ends(self, connection: Connection, until_id: int) -> list[_End]:
         """The next transactions that end at or below the watermark, by their last records."""

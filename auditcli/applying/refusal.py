@@ -18,6 +18,7 @@ class PlanConflict(ConflictError):
         more = f" (and {len(conflicts) - 1:,} more)" if len(conflicts) > 1 else ""
         super().__init__(f"nothing was written, {reason}{first}{more}", hint="plan it again, --dry-run shows all of it")
         self.conflicts = tuple(conflicts)
+        self.reason = reason
 
 
 class Refused(Exception):
@@ -25,6 +26,7 @@ class Refused(Exception):
 
     def __init__(self, refused: Sequence[tuple[Step, IntegrityError]]) -> None:
         super().__init__(f"{len(refused)} steps refused")
+        self.errors = tuple(error for _, error in refused)
         self.conflicts = tuple(
             Conflict(ConflictKind.CONSTRAINT, step.table, step.row, None, f"{step_word(step)}: {error.orig}")
             for step, error in refused

@@ -20,7 +20,7 @@ from auditcli.applying.writes import step_sql
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.dialects import Fragment
 from auditcli.driver import run
-from auditcli.fold import Absent
+from auditcli.fold import Absent, Value
 from auditcli.model import Image, TableName
 from auditcli.plan import CellStep, Conflict, ConflictKind, Step, StepKind, shown
 from auditcli.planning.stamps import moved_on
@@ -131,10 +131,10 @@ class Writing:
             return
         if row is None or step.kind is StepKind.DELETE:
             self._give_up([step], "it was changed on the way")
-        left = tuple(cell for cell in step.cells if not row.has(cell.column, cell.target))
+        left = tuple(cell for cell in step.cells if not self._holds(row, cell.column, cell.target))
         if not left:
             return
-        moved = {cell.column for cell in left if not row.has(cell.column, cell.expected)}
+        moved = {cell.column for cell in left if not self._holds(row, cell.column, cell.expected)}
         if moved - self._following(step.table):
             self._give_up([step], "it was changed on the way")
         cells = tuple(replace(cell, expected=row.image[cell.column]) for cell in left)
@@ -146,6 +146,10 @@ class Writing:
         """The columns that the database itself changes along with what they refer to."""
         keys = self._scene.shape(table).foreign_keys
         return {column for key in keys if key.on_update in CHANGES_CHILD for column in key.columns}
+
+    def _holds(self, row: LiveRow, column: str, value: Value) -> bool:
+        """Whether the row has what the step wants there."""
+        return row.has(column, value)
 
     def _row_of(self, step: Step) -> LiveRow | None:
         there = replace(step, kind=StepKind.UPDATE, key=step.key_after, cells=())
@@ -195,7 +199,7 @@ class Writing:
                 continue
             if row is None:
                 self._give_up([step], "it does not stay there")
-            cells = [cell for cell in step.cells if not row.has(cell.column, cell.target)]
+            cells = [cell for cell in step.cells if not self._holds(row, cell.column, cell.target)]
             if cells:
                 found.append((_correction(step, row, cells), row))
         return found

@@ -23,6 +23,7 @@ from auditcli.cli.mark import mark
 from auditcli.cli.options import Invocation, as_command, context_parameter, global_parameters, set_signature
 from auditcli.cli.pause import pause, resume
 from auditcli.cli.profile import profile
+from auditcli.cli.replay import replay
 from auditcli.cli.row import blame, row
 from auditcli.cli.show import show
 from auditcli.cli.stats import stats
@@ -45,6 +46,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     blame,
     undo,
     redo,
+    replay,
     export,
     mark,
     stats,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +14,12 @@ from auditcli.cli.options import FormatOptions
 from auditcli.errors import ExitCode, NotFound, UsageError
 
 if TYPE_CHECKING:
+    from auditcli.against import Comparison, RowDifference
     from auditcli.log.reader import LogReader
     from auditcli.model import TableName
     from auditcli.verify import Difference, Tally, Verification
 
+_COMPARED = ("difference", "table", "row", "column", "source", "target")
 _COLUMNS = ("difference", "table", "row", "column", "logged", "found", "last_change", "timestamp", "actor")
 
 
@@ -24,6 +28,9 @@ def verify(
     form: FormatOptions,
     tables: Annotated[
         list[str] | None, typer.Option("--table", metavar="TABLE", help="Only this table; may be repeated.")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="URL", help="Compare the rows with those of another database instead.")
     ] = None,
     checkpoint: Annotated[
         Path | None,
@@ -37,12 +44,17 @@ def verify(
       audit verify --table orders
       audit verify --checkpoint shop.checkpoint
       audit verify -o json
+      audit verify --against copy.db           compare row by row with what was replayed
     """
     from auditcli.present import counted
     from auditcli.verify import Verification
 
     if tables and checkpoint is not None:
         raise UsageError("a checkpoint is of all tables", hint="leave out --table, or --checkpoint")
+    if against is not None:
+        if checkpoint is not None:
+            raise UsageError("a checkpoint is of the log, which --against does not fold", hint="give one of them")
+        return _compare(app, form, tables, against)
     with app.log() as reader:
         wanted = _named(reader, tables) if tables else None
         reader.connection.rollback()
@@ -103,3 +115,48 @@ def _tell(app: AppContext, run: Verification) -> None:
         app.out.note(f"{counted(whole.differences, 'difference')}: changes are missing in the log")
     else:
         app.out.note("nothing was missed: every covered row is as the log says")
+
+
+def _compare(app: AppContext, form: FormatOptions, tables: list[str] | None, against: str) -> int:
+    import os
+
+    from auditcli.against import Comparison
+    from auditcli.config import find_target
+    from auditcli.connect import open_database
+    from auditcli.present import counted
+
+    with app.database() as source, closing(open_database(find_target(against, None, os.environ, Path.cwd()))) as other:
+        with source.log() as reader:
+            wanted = _named(reader, tables) if tables else None
+        count = 0
+
+        def records(run: Comparison) -> Iterator[dict[str, Any]]:
+            nonlocal count
+            for found in run.differences():
+                count += 1
+                yield _compared(found)
+
+        with app.out.progress() as tell:
+            run = Comparison(
+                source, other, wanted, lambda table, rows: tell(f"verify: {table}, {counted(rows, 'row')}")
+            )
+            app.out.records(form.format, _COMPARED, records(run))
+        rows = sum(run.rows.values())
+        app.out.note(
+            f"compared {counted(rows, 'row')} of {counted(len(run.rows), 'table')} with {other.target.masked_url}"
+        )
+        app.out.note(
+            counted(count, "difference") if count else "nothing differs: every row is there, and means the same"
+        )
+    return ExitCode.DIFFERENCES if count else ExitCode.DONE
+
+
+def _compared(found: RowDifference) -> dict[str, Any]:
+    return {
+        "difference": str(found.kind),
+        "table": str(found.table),
+        "row": None if found.row is None else str(found.row),
+        "column": found.column,
+        "source": found.source,
+        "target": found.target,
+    }

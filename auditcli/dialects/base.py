@@ -12,6 +12,7 @@ from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTabl
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
 from auditcli.model import Image, JsonValue, TableName
+from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
 
 Images = tuple[Image | None, Image | None]
@@ -339,6 +340,48 @@ class Dialect(ABC):
     def adopted_transaction_sql(self) -> str | None:
         """Reads the transaction id that a trigger chose before any context was sent, where that can happen."""
         return None
+
+    @abstractmethod
+    def portable(self, column: ColumnShape) -> Portable:
+        """What the column's type means on any database."""
+
+    @abstractmethod
+    def portable_sql(self, type_: Portable, *, is_key: bool) -> str:
+        """A type of this database for such values, which are exact in it if there is any in which they are."""
+
+    def own_type(self, column: ColumnShape) -> str:
+        """The column's own type, as another database of the kind has it."""
+        return column.type
+
+    @abstractmethod
+    def carried(self, value: JsonValue, column: ColumnShape) -> JsonValue:
+        """A value of another kind of database, as an image of this one has it for the column.
+
+        What the column can't hold comes out as something that does not mean the same once it was stored.
+        """
+
+    adds_foreign_keys: ClassVar[bool] = True
+    """Whether a table that exists can be given a foreign key; else it is part of the table's definition."""
+
+    foreign_key_words: ClassVar[str] = ""
+    """Ends a foreign key, so that `defer_constraints_sql` is for it as well."""
+
+    @abstractmethod
+    def is_broken_reference(self, error: BaseException) -> bool:
+        """Whether a foreign key refused a statement or the commit."""
+
+    @abstractmethod
+    def is_refused_value(self, error: BaseException) -> bool:
+        """Whether a statement failed because a column can't hold a value."""
+
+    running_writers_sql: ClassVar[str | None] = None
+    """Lists what stands for each transaction that writes now, where ids of the log may be committed in any order."""
+
+    dirty_read_sql: ClassVar[str | None] = None
+    """Lets the next transaction see what others have not committed yet."""
+
+    gap_grace: ClassVar[float] = 0
+    """How many seconds an id may have been given out before its record can be seen by `dirty_read_sql`."""
 
     def rows_sql(self, shape: TableShape, condition: str, *, as_bytes: bool = False, locking: bool = False) -> str:
         """Reads locator and stored values of the rows that meet a condition, and may lock them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from auditcli.dialects import mysql_checks, mysql_shapes, mysql_triggers, mysql_values
+from auditcli.dialects import mysql_checks, mysql_portable, mysql_shapes, mysql_triggers, mysql_values
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
@@ -13,7 +13,12 @@ from auditcli.dialects.lexis import Lexis
 from auditcli.dialects.mysql_text import LEXIS, LEXIS_WITHOUT_ESCAPES, literal, quoted
 from auditcli.errors import UnrecordableWrite
 from auditcli.model import JsonValue, TableName
+from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, TableShape
+
+_BROKEN_REFERENCES = frozenset({1216, 1217, 1451, 1452})
+_REFUSED_VALUES = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1411, 3140, 4025, 1690, 1367, 1916})
+"""The server's numbers of errors."""
 
 _IN_TRANSACTION = 1
 """SERVER_STATUS_IN_TRANS of the protocol."""
@@ -48,6 +53,8 @@ class MySQL(Dialect):
     creation_lock_sql: ClassVar[str | None] = "SELECT GET_LOCK(LEFT(CONCAT('auditcli.', DATABASE()), 64), 10)"
     creation_unlock_sql: ClassVar[str | None] = "SELECT RELEASE_LOCK(LEFT(CONCAT('auditcli.', DATABASE()), 64))"
     read_only_sql: ClassVar[str | None] = "SET SESSION TRANSACTION READ ONLY"
+    dirty_read_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
+    gap_grace: ClassVar[float] = 0.5
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
     capture_limits: ClassVar[tuple[str, ...]] = (
         "TRUNCATE, DROP PARTITION and EXCHANGE PARTITION fire no triggers: their rows go unseen",
@@ -180,3 +187,24 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT * FROM information_schema.innodb_trx, and SHOW FULL PROCESSLIST"
+
+    def portable(self, column: ColumnShape) -> Portable:
+        return mysql_portable.portable(column)
+
+    def portable_sql(self, type_: Portable, *, is_key: bool) -> str:
+        return mysql_portable.type_sql(type_, is_key=is_key)
+
+    def carried(self, value: JsonValue, column: ColumnShape) -> JsonValue:
+        return mysql_portable.carried(value, column)
+
+    def is_broken_reference(self, error: BaseException) -> bool:
+        return _number(error) in _BROKEN_REFERENCES
+
+    def is_refused_value(self, error: BaseException) -> bool:
+        # The driver's own words for infinities.
+        return _number(error) in _REFUSED_VALUES or "can not be used with MySQL" in str(error)
+
+
+def _number(error: BaseException) -> Any:
+    arguments = getattr(getattr(error, "orig", error), "args", ())
+    return arguments[0] if arguments else None

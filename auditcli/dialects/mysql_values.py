@@ -73,7 +73,8 @@ def bind(value: JsonValue, column: ColumnShape) -> Fragment:
     """An expression that is exactly the stored value."""
     decoded = codec.decode(value)
     if column.kind == "moment" and isinstance(decoded, str) and not decoded.startswith("0000"):
-        seconds = f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', CAST({MARK} AS DATETIME(6))) / 1000000"
+        # A quotient would have as many digits as a setting of the session says.
+        seconds = f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', CAST({MARK} AS DATETIME(6))) * 0.000001"
         return Fragment(f"FROM_UNIXTIME({seconds})", (decoded.removesuffix("+00:00"),))
     if column.kind == "moment" and isinstance(decoded, str):
         return Fragment(MARK, (decoded.removesuffix("+00:00"),))

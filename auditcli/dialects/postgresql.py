@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
-from auditcli.dialects import postgresql_checks, postgresql_shapes, postgresql_triggers, postgresql_values
+from auditcli.dialects import (
+    postgresql_checks,
+    postgresql_portable,
+    postgresql_shapes,
+    postgresql_triggers,
+    postgresql_values,
+)
 from auditcli.dialects.base import MARK, Dialect, Fragment, Images
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
 from auditcli.dialects.postgresql_text import LEXIS, LEXIS_WITH_ESCAPES
 from auditcli.model import JsonValue, TableName
+from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, TableShape
 
 _NUL = "\N{SYMBOL FOR NULL}"
@@ -36,6 +43,12 @@ class PostgreSQL(Dialect):
     creation_lock_sql: ClassVar[str | None] = "SELECT pg_advisory_xact_lock(7165066918273)"
     read_only_sql: ClassVar[str | None] = (
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    )
+    foreign_key_words: ClassVar[str] = " DEFERRABLE"
+    running_writers_sql: ClassVar[str | None] = (
+        "SELECT CAST(l.transactionid AS text) FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid "
+        "WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted "
+        "AND (a.pid IS NULL OR a.datname = current_database())"
     )
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
     writing_settings: ClassVar[Mapping[str, str]] = postgresql_values.WRITING_SETTINGS
@@ -163,6 +176,29 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT pid, usename, state, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+
+    def portable(self, column: ColumnShape) -> Portable:
+        return postgresql_portable.portable(column)
+
+    def portable_sql(self, type_: Portable, *, is_key: bool) -> str:
+        return postgresql_portable.type_sql(type_)
+
+    def own_type(self, column: ColumnShape) -> str:
+        return postgresql_portable.own_type(column)
+
+    def carried(self, value: JsonValue, column: ColumnShape) -> JsonValue:
+        return postgresql_portable.carried(value, column)
+
+    def is_broken_reference(self, error: BaseException) -> bool:
+        return getattr(getattr(error, "orig", error), "sqlstate", None) == "23503"
+
+    def is_refused_value(self, error: BaseException) -> bool:
+        original = getattr(error, "orig", error)
+        # Class 22 is of data; what the driver itself refuses has no number.
+        state = getattr(original, "sqlstate", None)
+        return isinstance(original, UnicodeEncodeError) or (
+            type(original).__name__ == "DataError" if state is None else state.startswith("22")
+        )
 
     def _column(self, shape: TableShape, name: str) -> str:
         return self.quote(name) if shape.column(name) else name

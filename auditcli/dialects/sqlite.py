@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from auditcli import codec
-from auditcli.dialects import sqlite_context, sqlite_triggers
+from auditcli.dialects import sqlite_context, sqlite_portable, sqlite_triggers
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.lexis import Lexis, quoted_by
 from auditcli.dialects.sqlite_indexes import index_terms
 from auditcli.model import JsonValue, TableName
+from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape, UniqueIndex
 
 _COLUMNS_SQL = """
@@ -69,6 +70,7 @@ class SQLite(Dialect):
     read_only_sql: ClassVar[str | None] = "PRAGMA query_only = ON"
     lock_timeout_sql: ClassVar[str | None] = "PRAGMA busy_timeout"
     foreign_key_check_sql: ClassVar[str | None] = "PRAGMA foreign_key_check"
+    adds_foreign_keys: ClassVar[bool] = False
 
     def lock_sql(self, log_table: TableName) -> str:
         # A read first would fail with "database is locked" in WAL mode once another connection has written.
@@ -181,6 +183,22 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
         return (
             "another connection is writing; SQLite can't tell which: `lsof FILE` lists the programs that have it open"
         )
+
+    def portable(self, column: ColumnShape) -> Portable:
+        return sqlite_portable.portable(column)
+
+    def portable_sql(self, type_: Portable, *, is_key: bool) -> str:
+        return sqlite_portable.type_sql(type_)
+
+    def carried(self, value: JsonValue, column: ColumnShape) -> JsonValue:
+        return sqlite_portable.carried(value, column)
+
+    def is_broken_reference(self, error: BaseException) -> bool:
+        return "FOREIGN KEY constraint failed" in str(error)
+
+    def is_refused_value(self, error: BaseException) -> bool:
+        # The driver's own, and what a STRICT table says.
+        return isinstance(error, OverflowError | UnicodeEncodeError) or "cannot store" in str(error)
 
     def _column(self, shape: TableShape, name: str) -> str:
         hidden = name in _ROW_ID_NAMES and name not in shape.column_names

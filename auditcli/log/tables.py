@@ -32,14 +32,16 @@ DEFAULT_NAME = "changelog"
 LOG_VERSION = 1
 """The version of these tables; a log of a higher one is refused."""
 
-_TABLES_OF_TRIGGERS = ("replaced", "number")
-_BIG = BigInteger().with_variant(Integer, "sqlite")
+_TABLES_BESIDE = ("replaced", "number", "replay")
+"""What only triggers use, and what a replay into this database keeps."""
+
+BIG = BigInteger().with_variant(Integer, "sqlite")
 ACTOR_LENGTH = 255
 """How many characters the log holds of who wrote."""
 
-_LONG_TEXT = Text().with_variant(Text(2**32 - 1), "mysql", "mariadb")
+LONG_TEXT = Text().with_variant(Text(2**32 - 1), "mysql", "mariadb")
 _MYSQL = {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin", "row_format": "DYNAMIC"}
-_OPTIONS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "sqlite_autoincrement": True,
     **{f"{name}_{option}": value for name in ("mysql", "mariadb") for option, value in _MYSQL.items()},
 }
@@ -73,7 +75,7 @@ def _mysql_datetime() -> TypeEngine[Any]:
 class ImageText(TypeDecorator[Any]):
     """A JSON image: a dict in Python, text without spaces in the log."""
 
-    impl = _LONG_TEXT
+    impl = LONG_TEXT
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
@@ -132,8 +134,8 @@ class LogTables:
 
     @property
     def table_names(self) -> frozenset[TableName]:
-        """The log's own tables, and those that only triggers use: none of them is ever tracked."""
-        beside = (TableName(f"{self.name}_{what}", self.schema) for what in _TABLES_OF_TRIGGERS)
+        """The log's own tables, and those that stand beside it: none of them is ever tracked."""
+        beside = (TableName(f"{self.name}_{what}", self.schema) for what in _TABLES_BESIDE)
         return frozenset({*beside, *(TableName(table.name, table.schema) for table in self.metadata.tables.values())})
 
     @property
@@ -150,7 +152,7 @@ def log_tables(name: str = DEFAULT_NAME, schema: str | None = None) -> LogTables
 
 def _id() -> Column[int]:
     # Numbers that a session keeps for itself would not come in the order of the writes.
-    return Column("id", _BIG, Identity(cache=1), primary_key=True, autoincrement=True)
+    return Column("id", BIG, Identity(cache=1), primary_key=True, autoincrement=True)
 
 
 def _changelog(name: str, metadata: MetaData) -> Table:
@@ -169,7 +171,7 @@ def _changelog(name: str, metadata: MetaData) -> Table:
         Column("before", ImageText),
         Column("after", ImageText),
         Column("source", String(8), nullable=False),
-        **_OPTIONS,
+        **OPTIONS,
     )
     columns = table.c
     Index(f"{name}_row", columns.table_name, columns.row_id, columns.id)
@@ -189,12 +191,12 @@ def _transaction(name: str, metadata: MetaData) -> Table:
         _id(),
         Column("transaction_id", String(36), nullable=False),
         Column("timestamp", UtcDateTime, nullable=False),
-        Column("reason", _LONG_TEXT),
+        Column("reason", LONG_TEXT),
         Column("context", ImageText),
         Column("db_user", String(255)),
         Column("client", String(255)),
         Column("application", String(255)),
-        **_OPTIONS,
+        **OPTIONS,
     )
     Index(f"{name}_transaction_id", table.c.transaction_id)
     return table
@@ -207,9 +209,9 @@ def _undo(name: str, metadata: MetaData) -> Table:
         _id(),
         Column("transaction_id", String(36), nullable=False),
         Column("kind", String(4), nullable=False),
-        Column("first_id", _BIG, nullable=False),
-        Column("last_id", _BIG, nullable=False),
-        **_OPTIONS,
+        Column("first_id", BIG, nullable=False),
+        Column("last_id", BIG, nullable=False),
+        **OPTIONS,
     )
     Index(f"{name}_transaction_id", table.c.transaction_id)
     Index(f"{name}_last_id", table.c.last_id)
@@ -224,9 +226,9 @@ def _table_shape(name: str, metadata: MetaData) -> Table:
         Column("table_schema", String(255)),
         Column("table_name", String(255), nullable=False),
         Column("timestamp", UtcDateTime, nullable=False),
-        Column("after_id", _BIG, nullable=False),
+        Column("after_id", BIG, nullable=False),
         Column("shape", ImageText, nullable=False),
-        **_OPTIONS,
+        **OPTIONS,
     )
 
 
@@ -236,11 +238,11 @@ def _mark(name: str, metadata: MetaData) -> Table:
         metadata,
         _id(),
         Column("name", String(255), nullable=False, unique=True),
-        Column("change_id", _BIG, nullable=False),
+        Column("change_id", BIG, nullable=False),
         Column("timestamp", UtcDateTime, nullable=False),
         Column("actor", String(ACTOR_LENGTH)),
-        Column("reason", _LONG_TEXT),
-        **_OPTIONS,
+        Column("reason", LONG_TEXT),
+        **OPTIONS,
     )
 
 
@@ -251,13 +253,13 @@ def _gap(name: str, metadata: MetaData) -> Table:
         _id(),
         Column("table_schema", String(255)),
         Column("table_name", String(255), nullable=False),
-        Column("after_id", _BIG, nullable=False),
-        Column("until_id", _BIG),
+        Column("after_id", BIG, nullable=False),
+        Column("until_id", BIG),
         Column("timestamp", UtcDateTime, nullable=False),
         Column("until_timestamp", UtcDateTime),
         Column("actor", String(ACTOR_LENGTH)),
-        Column("reason", _LONG_TEXT),
-        **_OPTIONS,
+        Column("reason", LONG_TEXT),
+        **OPTIONS,
     )
 
 
@@ -266,6 +268,6 @@ def _meta(name: str, metadata: MetaData) -> Table:
         name,
         metadata,
         Column("name", String(64), primary_key=True),
-        Column("value", _LONG_TEXT, nullable=False),
-        **{**_OPTIONS, "sqlite_autoincrement": False, "sqlite_with_rowid": False},
+        Column("value", LONG_TEXT, nullable=False),
+        **{**OPTIONS, "sqlite_autoincrement": False, "sqlite_with_rowid": False},
     )

@@ -17,9 +17,10 @@ from sqlalchemy import Engine, event
 from auditcli.dialects import Dialect, dialect_named
 from auditcli.dialects.sqlite import SQLite
 from auditcli.errors import LogError
-from auditcli.feed import Committed, Feed, Place, place_after, watermark
+from auditcli.feed import Committed, Feed, Place, place_after
 from auditcli.model import EventType
 from auditcli.selection import Alternatives, Selection
+from auditcli.watermark import Watermark
 from tests.db.logbook import LOG_UUID, START, Logbook, ids, tx
 
 SQLITE = dialect_named("sqlite")
@@ -28,13 +29,6 @@ ALICE = Selection(actors=Alternatives(("alice",)))
 
 class Interleaving(SQLite):
     """Transactions that write side by side; the test says itself up to where the log is complete."""
-
-
-class Ruleless(SQLite):
-    """A database for which there is no rule yet."""
-
-    name = "ruleless"
-    log_ids_follow_commits = False
 
 
 @pytest.fixture
@@ -185,17 +179,12 @@ def test_a_place_that_a_restored_backup_does_not_have_is_refused(book: Logbook, 
         feed(book, place).poll()
 
 
-def test_a_database_without_a_rule_for_commit_order_is_refused(book: Logbook) -> None:
-    with book.engine.connect() as connection, pytest.raises(LogError, match="ruleless"):
-        watermark(connection, book.tables, Ruleless())
-
-
 def test_the_watermark_is_the_highest_id(book: Logbook) -> None:
     with book.engine.connect() as connection:
-        assert watermark(connection, book.tables, SQLITE) == 0
+        assert Watermark(book.tables, SQLITE).look(connection) == 0
     commit(book, "alice", 1, 2)
     with book.engine.connect() as connection:
-        assert watermark(connection, book.tables, SQLITE) == 2
+        assert Watermark(book.tables, SQLITE).look(connection) == 2
     with book.reader() as reader:
         assert place_after(reader, 1) == Place(LOG_UUID, 1, tx(1))
 

@@ -1,0 +1,164 @@
+"""Writing rows that come from another database: what a column can't hold is a conflict that names it.
+
+Part of `apply.py`, whose caller opens and ends the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from auditcli.applying.refusal import PlanConflict, step_word
+from auditcli.applying.ways import NetWriting
+from auditcli.capture.recorder import Recorder, Unit
+from auditcli.clock import Clock
+from auditcli.driver import run
+from auditcli.fold import Absent, Value
+from auditcli.plan import Conflict, ConflictKind, Step, StepKind, shown
+from auditcli.planning.order import step_levels
+from auditcli.rows import LiveRow
+from auditcli.shape import TableShape
+from auditcli.transfer import Transfer
+
+_SAVEPOINT = "auditcli_carry"
+_REFUSALS = (StatementError, OverflowError, UnicodeEncodeError)
+"""What statements raise, the drivers' own refusals of values included."""
+
+
+class CarriedWriting(NetWriting):
+    """Writes net steps whose values are in the words of this database, but began in another one."""
+
+    def __init__(self, recorder: Recorder, clock: Clock, transfer: Transfer) -> None:
+        super().__init__(recorder.connection, recorder, clock())
+        self._transfer = transfer
+        self._records = recorder.scene.is_recording
+
+    def write(self, steps: Sequence[Step], live: Sequence[LiveRow | None]) -> None:
+        """As NetWriting does; where nobody records, rows may also come before those that go or change."""
+        if self._records:
+            super().write(steps, live)
+            return
+        rows = {id(step): row for step, row in zip(steps, live, strict=True) if row is not None}
+        self._write_stage(step_levels(steps, self._scene.shapes), rows)
+
+    def _holds(self, row: LiveRow, column: str, value: Value) -> bool:
+        if isinstance(value, Absent) or column not in row.image:
+            return False
+        return self._transfer.same(value, row.image[column])
+
+    def _finds_by_key(self, shape: TableShape, step: Step) -> bool:
+        return not self._records or super()._finds_by_key(shape, step)
+
+    def _prepare(self, unit: Unit, steps: Sequence[Step], live: Mapping[int, LiveRow]) -> None:
+        # Where nobody records, nobody has to know which rows cascades reach.
+        if self._records:
+            super()._prepare(unit, steps, live)
+
+    def _write_batch(self, sql: str, batch: Sequence[tuple[Step, tuple[Any, ...]]]) -> bool:
+        try:
+            with self._whole_or_nothing():
+                return super()._write_batch(sql, batch)
+        except _REFUSALS as error:
+            if isinstance(error, IntegrityError) or not self._dialect.is_refused_value(error):
+                raise
+            return False
+
+    def _write_singly(
+        self, steps: Iterable[Step], rows: Mapping[int, LiveRow], unit: Unit
+    ) -> list[tuple[Step, IntegrityError]]:
+        refused = []
+        for step in steps:
+            try:
+                with self._whole_or_nothing():
+                    self._run(step, rows.get(id(step)), unit)
+            except IntegrityError as error:
+                if self._dialect.is_refused_value(error):
+                    raise self._not_held(step, error) from error
+                self._check_still_open(error)
+                refused.append((step, error))
+            except _REFUSALS as error:
+                if not self._dialect.is_refused_value(error):
+                    raise
+                raise self._not_held(step, error) from error
+        return refused
+
+    @contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """A failure leaves nothing of the block, and the transaction in working order."""
+        self._execute(f"SAVEPOINT {_SAVEPOINT}")
+        try:
+            yield
+        except (*_REFUSALS, PlanConflict):
+            if self._dialect.in_transaction(self._connection.connection.driver_connection):
+                self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            raise
+        self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+
+    # Saying which value it was.
+
+    def _not_held(self, step: Step, error: BaseException) -> PlanConflict:
+        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        column = self._column_named(step, reason) or self._column_found(step) or self._column_quoted(step, reason)
+        value = next((cell.target for cell in step.cells if cell.column == column), None)
+        what = f"{step_word(step)} {column}: {shown(value)}" if column else step_word(step)
+        message = f"{what} can't be stored: {reason}"
+        found = Conflict(ConflictKind.CONSTRAINT, step.table, step.row, column, message)
+        return PlanConflict((found,), "a value does not fit")
+
+    @staticmethod
+    def _column_named(step: Step, reason: str) -> str | None:
+        """The column that the database names by itself."""
+        marks = ("'{}'", '"{}"', "`{}`")
+        return next(
+            (
+                cell.column
+                for cell in step.cells
+                if any(mark.format(cell.column) in reason for mark in marks) or reason.endswith(f".{cell.column}")
+            ),
+            None,
+        )
+
+    def _column_found(self, step: Step) -> str | None:
+        """The first column whose value the database refuses even by itself."""
+        shape = self._scene.shape(step.table)
+        for cell in step.cells:
+            if isinstance(cell.target, Absent):
+                continue
+            bound = self._dialect.bind(cell.target, shape.known_column(cell.column))
+            try:
+                with self._whole_or_nothing():
+                    run(self._connection, f"SELECT {bound.sql}", bound.values).fetchall()
+            except _REFUSALS:
+                return cell.column
+        return None
+
+    def _column_quoted(self, step: Step, reason: str) -> str | None:
+        """The one column whose value the database's words repeat."""
+        shape = self._scene.shape(step.table)
+        set_to = [(cell.column, cell.target) for cell in step.cells if not isinstance(cell.target, Absent)]
+        bound = [(column, self._dialect.bind(value, shape.known_column(column))) for column, value in set_to]
+        quoted = [column for column, part in bound if any(f"'{value}'" in reason for value in part.values)]
+        return quoted[0] if len(quoted) == 1 else None
+
+    def _give_up(self, steps: Sequence[Step], reason: str) -> NoReturn:
+        conflicts = [found for step in steps for found in self._not_kept(step)]
+        if not conflicts:
+            super()._give_up(steps, reason)
+        names = [row[0] for row in self._execute(self._dialect.trigger_names_sql(), (steps[0].table.name,))]
+        blamed = f"; triggers of {steps[0].table}: {', '.join(names)}" if names else ""
+        raise PlanConflict(conflicts, f"values do not come back as they were{blamed}")
+
+    def _not_kept(self, step: Step) -> Iterator[Conflict]:
+        """The cells that came back as something else."""
+        if step.kind is StepKind.DELETE:
+            return
+        row = self._row_of(step)
+        for cell in step.cells if row is not None else ():
+            assert row is not None
+            if not self._holds(row, cell.column, cell.target):
+                stored = shown(row.image.get(cell.column))
+                message = f"{step_word(step)} {cell.column}: {shown(cell.target)} is stored as {stored}"
+                yield Conflict(ConflictKind.CONSTRAINT, step.table, step.row, cell.column, message)

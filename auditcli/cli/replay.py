@@ -1,0 +1,216 @@
+"""`audit replay`: the log's transactions, one by one, in another database."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditcli.cli.context import AppContext
+from auditcli.cli.options import SelectionOptions, WhoOptions, Words
+from auditcli.cli.who import actor_of, check_reason
+from auditcli.errors import CannotConnect, Declined, ExitCode, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from auditcli.config import Target
+    from auditcli.connect import Database
+    from auditcli.replay import Progress, ReplayOptions
+
+
+@dataclass(frozen=True)
+class ReplayFlags:
+    """Where to, and how."""
+
+    to: Annotated[str, typer.Option("--to", metavar="URL", help="The database to replay into: a URL or a file.")]
+    create_tables: Annotated[
+        bool, typer.Option("--create-tables", help="Create the tables that the target lacks, as the log knows them.")
+    ] = False
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Empty the tables first, and fill them as they were at --since.")
+    ] = False
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep the target up to date until ^C.")] = False
+    speed: Annotated[
+        str | None, typer.Option(metavar="FACTOR", help="1x is the original pace, 10x ten times that; else at once.")
+    ] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do it all, then roll it back.")] = False
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False
+    confirm: Annotated[str | None, typer.Option(metavar="WORD", help="The word that a protected target wants.")] = None
+    force: Annotated[bool, typer.Option("--force", help="Overwrite rows that differ.")] = False
+    skip_conflicts: Annotated[bool, typer.Option("--skip-conflicts", help="Leave such rows, do the rest.")] = False
+    lock_timeout: Annotated[
+        float, typer.Option("--lock-timeout", min=0, metavar="SECONDS", help="How long to wait for a lock.")
+    ] = 5.0
+
+
+def replay(app: AppContext, selecting: SelectionOptions, how: ReplayFlags, who: WhoOptions, words: Words = None) -> int:
+    """Replay the log into another database: each transaction once, in commit order, from where it stopped.
+
+    Examples:
+      audit replay --to copy.db --create-tables
+      audit replay --to postgresql://localhost/test --since @before-import --rebuild
+      audit replay --to copy.db table:orders --dry-run
+      audit replay --to copy.db --follow                 keep a copy live
+    """
+    if how.force and how.skip_conflicts:
+        raise UsageError("--force and --skip-conflicts contradict each other", hint="give one of them")
+    target = _target(how, who)
+    speed = _speed(how.speed)
+    with app.database() as source, _opened(target, how) as database:
+        options = _options(app, source, selecting, words, how, speed)
+        app.out.note(f"target: {target.masked_url}")
+        _ask(app, target, how)
+        return _run(app, source, database, options, actor_of(who))
+
+
+def _target(how: ReplayFlags, who: WhoOptions) -> Target:
+    from auditcli.config import find_target
+    from auditcli.connect import refuse_read_only
+
+    target = find_target(how.to, None, os.environ, Path.cwd())
+    if not how.dry_run:
+        refuse_read_only(target)
+        check_reason(target, who)
+    return target
+
+
+def _opened(target: Target, how: ReplayFlags) -> closing[Database]:
+    from auditcli.connect import create_sqlite_file, open_database, sqlite_path
+
+    path = sqlite_path(target.url)
+    if path is not None and not path.exists():
+        if not how.create_tables or how.dry_run:
+            raise CannotConnect(f"no such file: {path}", hint="--create-tables makes it; a dry run does not")
+        create_sqlite_file(target.url)
+    return closing(open_database(target, writing=True, lock_timeout=how.lock_timeout))
+
+
+def _options(
+    app: AppContext,
+    source: Database,
+    selecting: SelectionOptions,
+    words: list[str] | None,
+    how: ReplayFlags,
+    speed: float | None,
+) -> ReplayOptions:
+    from auditcli.plan import PlanOptions
+    from auditcli.replay import ReplayOptions
+    from auditcli.selection import format_selection
+
+    with source.log() as reader:
+        chosen = app.choose(reader, words, selecting)
+    return ReplayOptions(
+        selection=chosen.selection,
+        words=format_selection(chosen.selection),
+        since=None if chosen.since is None else chosen.window.since_id,
+        until=None if chosen.until is None else chosen.window.until_id,
+        conflicts=PlanOptions(force=how.force, skip_conflicts=how.skip_conflicts),
+        create_tables=how.create_tables,
+        rebuild=how.rebuild,
+        dry_run=how.dry_run,
+        follow=how.follow,
+        speed=speed,
+    )
+
+
+def _speed(word: str | None) -> float | None:
+    if word is None:
+        return None
+    try:
+        factor = float(word.removesuffix("x"))
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < float("inf"):
+        raise UsageError(f"--speed {word!r} is no factor", hint="for example --speed 10x")
+    return factor
+
+
+def _ask(app: AppContext, target: Target, how: ReplayFlags) -> None:
+    """Raise Declined unless a target whose rows go, or that is protected, is meant."""
+    if how.dry_run or not (how.rebuild or target.protected):
+        return
+    word = (target.profile or "protected") if target.protected else None
+    if how.yes and word is None:
+        return
+    if word is not None and how.confirm == word:
+        return
+    question = f"{'empty and refill the tables of' if how.rebuild else 'replay into'} {target.masked_url}?"
+    way_out = "--yes answers it" if word is None else f"--confirm {word} answers it"
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise Declined(f"would have to ask: {question}", hint=f"{way_out}; --dry-run only tries")
+    answer = app.out.ask(f"{question} {'[y/N]' if word is None else f'type {word}:'} ").strip()
+    if answer != word if word is not None else answer.lower() not in ("y", "yes"):
+        raise Declined("declined; nothing was written")
+
+
+def _run(app: AppContext, source: Database, database: Database, options: ReplayOptions, actor: str) -> int:
+    from auditcli.present import conflict_lines
+    from auditcli.replay import Replay, ReplayConflict
+
+    run: Replay | None = None
+    try:
+        with app.out.progress() as tell:
+            run = Replay(source, database, options, by=actor, on_progress=_Telling(tell).tell)
+            progress = run.run()
+    except ReplayConflict as conflict:
+        app.out.lines(conflict_lines(conflict.conflicts))
+        raise
+    except KeyboardInterrupt:
+        if run is not None:
+            _summarise(app, run.progress, options)
+            app.out.note("stopped; the place is kept in the target: the same command goes on from there")
+        return ExitCode.INTERRUPTED
+    if progress.is_nothing:
+        raise NotFound(
+            f"nothing to replay: the target has all up to change {progress.place_id}", hint="--follow waits for more"
+        )
+    app.out.lines(conflict_lines(progress.conflicts))
+    _summarise(app, progress, options)
+    return ExitCode.PARTLY_APPLIED if progress.conflicts else ExitCode.DONE
+
+
+def _summarise(app: AppContext, progress: Progress, options: ReplayOptions) -> None:
+    from auditcli.present import counted
+
+    for note in progress.notes:
+        app.out.note(note)
+    if progress.beginning_rows:
+        app.out.note(f"began with {counted(progress.beginning_rows, 'row')} as they were at the start")
+    done = f"{counted(progress.transactions, 'transaction')}, {counted(progress.changes, 'change')}"
+    already = f", {progress.already:,} already as they should be" if progress.already else ""
+    app.out.note(f"replayed {done}: {counted(progress.rows, 'row')} written and read back{already}")
+    if progress.conflicts:
+        app.out.note(f"{counted(len(progress.conflicts), 'conflict')} left as they are")
+    if progress.held:
+        app.out.note(f"{counted(progress.held, 'transaction')} held back: a foreign key waits for later ones")
+    if options.dry_run:
+        app.out.note("a dry run: all of it was rolled back")
+    else:
+        app.out.note(f"the target now has all up to change {progress.place_id}")
+
+
+class _Telling:
+    """Words for how far it has come: what is done, how fast, and how long it will take."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._began = time.monotonic()
+
+    def tell(self, progress: Progress) -> None:
+        if progress.stage:
+            self._tell(f"replay: {progress.stage}")
+            return
+        seconds = max(0.001, time.monotonic() - self._began)
+        part = progress.part()
+        left = seconds / part - seconds if part else 0
+        rate = progress.changes / seconds
+        ending = f", about {left:.0f} s left" if 0 < part < 1 else ""
+        self._tell(
+            f"replay: {progress.transactions:,} transactions, {progress.changes:,} changes, {rate:,.0f}/s{ending}"
+        )

@@ -1,0 +1,372 @@
+"""The database that is replayed into: its tables, its place, and one transaction after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, StatementError
+
+from auditcli.apply import PlanConflict, carry_steps, clear_tables, commit_carried
+from auditcli.applying.refusal import Refused
+from auditcli.capture.context import context
+from auditcli.capture.scene import Scene, quiet
+from auditcli.capture.scenes import Scenes
+from auditcli.clock import Clock
+from auditcli.connect import Database
+from auditcli.driver import run
+from auditcli.errors import AuditError, LockTimeout, NotFound, UsageError
+from auditcli.log.replay_place import KeptPlace, ReplayPlaces
+from auditcli.log.schema import read_shapes
+from auditcli.log.settings import Tracking
+from auditcli.log.upgrade import find_log
+from auditcli.model import Change, TableName
+from auditcli.plan import Conflict, PlanOptions
+from auditcli.replaying.beginning import in_parents_first_order
+from auditcli.replaying.planning import Draft, arrival, net_changes, plan_arrivals, without
+from auditcli.rows import RowReader
+from auditcli.shape import TableShape
+from auditcli.transfer import Transfer, columns_that_differ, create_tables
+
+_BATCH = 500
+_NOTHING_RECORDED = Tracking(exclude_tables=("*",))
+
+
+class HeldBack(Exception):
+    """A foreign key refuses the transaction, for now; nothing of it was written. `reason` has the database's words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("a foreign key refuses it")
+        self.reason = reason
+
+
+@dataclass
+class Written:
+    """What one transaction came to."""
+
+    rows: int = 0
+    already: int = 0
+    conflicts: tuple[Conflict, ...] = ()
+
+    def add(self, other: Written) -> None:
+        """Count another one's in."""
+        self.rows += other.rows
+        self.already += other.already
+        self.conflicts += other.conflicts
+
+
+@dataclass
+class ReplayTarget:
+    """One connection to the target; `keys` and `shapes` are of the source's tables, by the source's names."""
+
+    connection: Connection
+    database: Database
+    transfer: Transfer
+    clock: Clock
+    options: PlanOptions
+    shapes: Mapping[TableName, TableShape]
+    dry_run: bool = False
+    by: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.places = ReplayPlaces(self.database.tables)
+        self._dialect = self.database.dialect
+        self._rows = RowReader(self.connection, self._dialect)
+        self._scenes = Scenes(self.database.tables, {}, create=False, clock=self.clock)
+        self._plain: Scene | None = None
+        self._entered: Scene | None = None
+        self._depth = 0
+
+    # Getting ready.
+
+    def prepare(self, tables: Iterable[TableName], *, create: bool) -> None:
+        """See that the tables are there and can hold what comes; raises NotFound and UsageError where they can't."""
+        wanted = sorted(tables, key=str)
+        there = read_shapes(self.connection, self._dialect).tables
+        missing = [table for table in wanted if self.transfer.table(table) not in there]
+        self.connection.rollback()
+        if missing and not create:
+            named = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            raise NotFound(
+                f"the target has no table {named}", hint="--create-tables makes what is missing, as the log knows it"
+            )
+        unknown = [table for table in missing if table not in self.shapes]
+        if unknown:
+            raise NotFound(f"the log does not know what {unknown[0]} looks like", hint="create it in the target")
+        for table in wanted:
+            if table in self.shapes and table not in missing:
+                self._check_columns(self.shapes[table], there[self.transfer.table(table)])
+        if missing and self.dry_run and not self._dialect.transactional_ddl:
+            raise UsageError(
+                "definitions can't be rehearsed on this database: they commit",
+                hint="--create-tables --until 0 makes them first, with the rows as they were at the start",
+            )
+        with self.transaction():
+            if missing:
+                self.notes += create_tables(
+                    self.connection, [self.shapes[table] for table in missing], self.transfer, self.shapes.values()
+                )
+            if not self.dry_run:
+                self.places.create(self.connection)
+        self._plain = None
+
+    def _check_columns(self, shape: TableShape, other: TableShape) -> None:
+        differ = columns_that_differ(shape, other)
+        if differ:
+            raise UsageError(
+                f"{other.table} in the target has no column {', '.join(differ)}",
+                hint="add it there, or leave the table out: not:table:" + str(shape.table),
+            )
+
+    # Transactions.
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; in a dry run a part of one transaction that is rolled back at the end."""
+        dialect, connection = self._dialect, self.connection
+        self._entered = None
+        try:
+            with quiet(connection):
+                if self.dry_run:
+                    with self._part():
+                        yield
+                    return
+                with connection.begin():
+                    self._begin()
+                    yield
+                    commit_carried(connection, dialect)
+        except DBAPIError as error:
+            raise self._explained(error) from error
+
+    def _begin(self) -> None:
+        dialect = self._dialect
+        if dialect.begin_write_sql is not None:
+            run(self.connection, dialect.begin_write_sql)
+        if dialect.defer_constraints_sql is not None:
+            run(self.connection, dialect.defer_constraints_sql)
+        if dialect.writing_settings:
+            settings = dialect.change_settings_sql(dialect.writing_settings)
+            run(self.connection, settings.sql, settings.values)
+
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        if not self.connection.in_transaction():
+            self.connection.begin()
+            self._begin()
+        self.connection.exec_driver_sql("SAVEPOINT auditcli_rehearsal")
+        try:
+            yield
+        except (AuditError, Refused, StatementError):
+            self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT auditcli_rehearsal")
+            raise
+        self.connection.exec_driver_sql("RELEASE SAVEPOINT auditcli_rehearsal")
+
+    def write(self, changes: Sequence[Change], before: KeptPlace | None, after: KeptPlace) -> Written:
+        """Do one transaction of the source and move the place; raises PlanConflict, or HeldBack, with nothing done."""
+        first = changes[0]
+        origin = {"replayed_from": after.log_uuid, "replayed_transaction": first.transaction_id, "replayed_by": self.by}
+        try:
+            with context(actor=first.actor, reason=first.reason, **origin), self.transaction():
+                written = self._do(changes)
+                self.move(before, after)
+        except Refused as refused:
+            raise self._refusal(refused) from refused
+        except PlanConflict as conflict:
+            if conflict.__cause__ is not None and self._dialect.is_broken_reference(conflict.__cause__):
+                raise HeldBack(conflict.reason) from conflict
+            raise
+        return written
+
+    def move(self, before: KeptPlace | None, after: KeptPlace) -> None:
+        """Move the place, in the running transaction; a dry run has none."""
+        if not self.dry_run:
+            self.places.move(self.connection, before, after, self.clock())
+
+    def _do(self, changes: Sequence[Change]) -> Written:
+        keys = {table: shape.primary_key for table, shape in self.shapes.items()}
+        try:
+            return self._do_net(list(net_changes(changes, keys)))
+        except Refused:
+            written = self._do_singly(changes)
+            if written is None:
+                raise
+            return written
+
+    def _do_singly(self, changes: Sequence[Change]) -> Written | None:
+        """One by one, as the source came there: what net steps are in each other's way of, single ones are not.
+
+        What a constraint refuses waits for the others, and with it what comes later on the same row; None where some
+        are refused to the end, and nothing is left of any then.
+        """
+        try:
+            with self._inner():
+                return self._do_passes([change for change in changes if change.before != change.after])
+        except PlanConflict:
+            return None
+
+    def _do_passes(self, changes: Sequence[Change]) -> Written:
+        written = Written()
+        pending = changes
+        while pending:
+            left = self._do_pass(pending, written)
+            if len(left) == len(pending):
+                raise PlanConflict((), "a constraint refuses it")
+            pending = left
+        return written
+
+    def _do_pass(self, changes: Sequence[Change], written: Written) -> list[Change]:
+        left: list[Change] = []
+        waiting: set[tuple[TableName, str | None]] = set()
+        for change in changes:
+            rows = {(change.table, change.row_id), (change.table, change.old_row_id or change.row_id)}
+            if not rows & waiting:
+                try:
+                    with self._inner():
+                        written.add(self._do_net([change]))
+                    continue
+                except Refused:
+                    pass
+            waiting |= rows
+            left.append(change)
+        return left
+
+    def _do_net(self, nets: Sequence[Change]) -> Written:
+        scene = self._scene()
+        arrivals = [arrival(change, self._shape(change.table), self.transfer) for change in nets]
+        live = self._rows.of_steps([each.looking for each in arrivals], lambda table: scene.shapes.tables[table])
+        draft = plan_arrivals(arrivals, live, self.transfer, self.options)
+        self._check(draft)
+        draft = self._carry(scene, draft)
+        return Written(len(draft.steps), draft.already, tuple(draft.conflicts))
+
+    def _check(self, draft: Draft) -> None:
+        if draft.conflicts and not self.options.skip_conflicts:
+            raise PlanConflict(draft.conflicts, "the target's rows are not as they were in the source")
+
+    def _carry(self, scene: Scene, draft: Draft) -> Draft:
+        """Do the steps; those that don't fit are left out where that was asked for, and the rest tried again."""
+        while draft.steps:
+            try:
+                with self._inner():
+                    carry_steps(self.connection, scene, draft.steps, draft.live, self.transfer, self.clock)
+            except (PlanConflict, Refused) as conflict:
+                left = without(draft, conflict.conflicts) if self.options.skip_conflicts else draft
+                if isinstance(conflict, Refused) and self._is_held_back(conflict):
+                    raise
+                if len(left.steps) == len(draft.steps) and left.steps == draft.steps:
+                    raise
+                draft = left
+            else:
+                break
+        return draft
+
+    @contextmanager
+    def _inner(self) -> Iterator[None]:
+        """A part that leaves nothing where it fails; the name is its own, since one may hide another's of that name."""
+        self._depth += 1
+        name = f"auditcli_replay_{self._depth}"
+        self.connection.exec_driver_sql(f"SAVEPOINT {name}")
+        try:
+            yield
+        except (PlanConflict, Refused):
+            if self._dialect.in_transaction(self.connection.connection.driver_connection):
+                self.connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {name}")
+            raise
+        finally:
+            self._depth -= 1
+        self.connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
+
+    def write_beginning(
+        self, steps_of: Callable[[TableName], Iterable[Change]], tables: Sequence[TableName]
+    ) -> Written:
+        """Bring in the rows that a replay stands on, in the transaction that the caller has open."""
+        written = Written()
+        waiting: list[Change] = []
+        for table in self._ordered(tables):
+            batch: list[Change] = []
+            for change in steps_of(table):
+                batch.append(change)
+                if len(batch) == _BATCH:
+                    self._begin_with(batch, written, waiting)
+                    batch = []
+            self._begin_with(batch, written, waiting)
+        while waiting:
+            again: list[Change] = []
+            self._begin_with(waiting, written, again)
+            if len(again) == len(waiting):
+                with self._inner():
+                    self._do(waiting)
+            waiting = again
+        return written
+
+    def _begin_with(self, batch: Sequence[Change], written: Written, waiting: list[Change]) -> None:
+        try:
+            with self._inner():
+                done = self._do(batch)
+        except Refused as refused:
+            if not self._is_held_back(refused):
+                raise PlanConflict(refused.conflicts, "a constraint refuses it") from refused
+            if len(batch) == 1:
+                waiting.extend(batch)
+                return
+            middle = len(batch) // 2
+            self._begin_with(batch[:middle], written, waiting)
+            self._begin_with(batch[middle:], written, waiting)
+            return
+        written.add(done)
+
+    def clear(self, tables: Sequence[TableName]) -> None:
+        """Delete all rows of the tables, in the transaction that the caller has open."""
+        if any(self._scene().records(self.transfer.table(table)) for table in tables):
+            raise UsageError(
+                "the target is recorded by listeners, which don't see its tables being emptied",
+                hint="install triggers there (`audit init`), or rebuild another target",
+            )
+        clear_tables(self.connection, self._dialect, [self._shape(table) for table in reversed(self._ordered(tables))])
+
+    def _ordered(self, tables: Sequence[TableName]) -> list[TableName]:
+        """The tables, parents first by the target's own foreign keys."""
+        by_name = {self.transfer.table(table): table for table in tables}
+        references = {
+            name: {key.referred for key in self._shape(table).foreign_keys} for name, table in by_name.items()
+        }
+        return [by_name[name] for name in in_parents_first_order(by_name, references)]
+
+    def _refusal(self, refused: Refused) -> Exception:
+        if self._is_held_back(refused):
+            return HeldBack(str(refused.errors[0].orig))
+        return PlanConflict(refused.conflicts, "a constraint refuses it")
+
+    def _is_held_back(self, refused: Refused) -> bool:
+        return all(map(self._dialect.is_broken_reference, refused.errors))
+
+    def _scene(self) -> Scene:
+        """What writing has to know in the running transaction; nothing is recorded where the target has no log."""
+        self._entered = self._entered or self._plain or self._enter()
+        return self._entered
+
+    def _enter(self) -> Scene:
+        if find_log(self.connection, self.database.tables) is not None:
+            return self._scenes.enter(self.connection)
+        shapes = read_shapes(self.connection, self._dialect)
+        self._plain = Scene(self.database.tables, self._dialect, shapes, _NOTHING_RECORDED)
+        return self._plain
+
+    def _shape(self, table: TableName) -> TableShape:
+        name = self.transfer.table(table)
+        shape = self._scene().shapes.tables.get(name)
+        if shape is None:
+            raise NotFound(f"the target has no table {name}", hint="--create-tables makes what is missing")
+        return shape
+
+    def _explained(self, error: DBAPIError) -> AuditError:
+        if self._dialect.is_lock_timeout(error):
+            return LockTimeout(
+                "the target is locked; the place is kept, run it again", hint=self._dialect.lock_holder_hint()
+            )
+        return AuditError(
+            f"the target refuses it, the place is kept: {error.orig}", hint="mend that, then run the same command again"
+        )

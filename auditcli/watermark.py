@@ -1,0 +1,120 @@
+"""Up to which id the log is complete: nothing at or below it can still be committed.
+
+Ids are given out before their transactions commit, in any order. So the mark moves on over ids that are there one
+after the other; at a gap it waits until whoever may own the missing id has ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from auditcli.dialects import Dialect
+from auditcli.driver import run
+from auditcli.log.tables import LogTables
+
+_IDS = 50_000
+"""How many ids one look takes in."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fence:
+    """When these transactions have ended, no id up to `until_id` is missing any more."""
+
+    until_id: int
+    writers: frozenset[str]
+
+
+class Watermark:
+    """Moves on from a place; every look ends the connection's transaction and begins the one that is read in."""
+
+    def __init__(
+        self, tables: LogTables, dialect: Dialect, start: int = 0, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.is_complete = False
+        self._log_id = tables.changelog.c.id
+        self._dialect = dialect
+        self._complete = start
+        self._fence: _Fence | None = None
+        self._missed: dict[int, float] = {}
+        self._now = now
+
+    def look(self, connection: Connection) -> int:
+        """The mark as it is now, for a read in the transaction that the look leaves open.
+
+        `is_complete` then says whether nothing is above it.
+        """
+        if self._dialect.log_ids_follow_commits:
+            self._complete = connection.scalar(select(func.max(self._log_id))) or 0
+            self.is_complete = True
+        elif self._dialect.running_writers_sql is not None:
+            self._look_past_writers(connection, self._dialect.running_writers_sql)
+        else:
+            self._look_past_gaps(connection)
+        return self._complete
+
+    # Where it can be told which transactions are running.
+
+    def _look_past_writers(self, connection: Connection, running_writers: str) -> None:
+        running = self._running(connection, running_writers)
+        # What has ended by then is seen by a transaction that begins now, and perhaps by none that began before.
+        connection.rollback()
+        fence = self._fence
+        if fence is not None and not fence.writers & running:
+            self._complete = max(self._complete, fence.until_id)
+            self._fence = None
+        ids = self._ids(connection)
+        self._complete = _contiguous(self._complete, ids)
+        self.is_complete = not ids or ids[-1] <= self._complete
+        if not self.is_complete and self._fence is None:
+            # Asked after the ids: whoever owns one that is missing below them is running, or has ended by now.
+            self._fence = _Fence(ids[-1], self._running(connection, running_writers))
+
+    @staticmethod
+    def _running(connection: Connection, running_writers: str) -> frozenset[str]:
+        return frozenset(run(connection, running_writers).scalars())
+
+    # Where what is not committed can be seen.
+
+    def _look_past_gaps(self, connection: Connection) -> None:
+        connection.rollback()
+        if self._dialect.dirty_read_sql is not None:
+            run(connection, self._dialect.dirty_read_sql)
+        written = self._ids(connection)
+        connection.rollback()
+        committed = self._ids(connection)
+        self.is_complete = not written and not committed
+        if self.is_complete:
+            return
+        highest = min(each[-1] for each in (written, committed) if each) if len(written) >= _IDS else None
+        top = highest or max([*written[-1:], *committed[-1:]])
+        self._complete = self._before_first_open(set(written), set(committed), top)
+        self.is_complete = self._complete >= top and highest is None
+        self._missed = {log_id: since for log_id, since in self._missed.items() if log_id > self._complete}
+
+    def _before_first_open(self, written: set[int], committed: set[int], top: int) -> int:
+        """The id before the first one that may still be committed; all that are missing are timed at once."""
+        now = self._now()
+        mark = top
+        for log_id in range(top, self._complete, -1):
+            if log_id in committed:
+                continue
+            missing_for = now - self._missed.setdefault(log_id, now)
+            if log_id in written or missing_for < self._dialect.gap_grace:
+                mark = log_id - 1
+        return mark
+
+    def _ids(self, connection: Connection) -> Sequence[int]:
+        above = select(self._log_id).where(self._log_id > self._complete).order_by(self._log_id).limit(_IDS)
+        return connection.scalars(above).all()
+
+
+def _contiguous(mark: int, ids: Sequence[int]) -> int:
+    for log_id in ids:
+        if log_id != mark + 1:
+            break
+        mark = log_id
+    return mark
