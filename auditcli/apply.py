@@ -36,7 +36,15 @@ from auditcli.rows import LiveRow, RowReader
 from auditcli.shape import TableShape
 from auditcli.transfer import Transfer
 
-__all__ = ["Outcome", "PlanConflict", "apply_plan", "carry_steps", "clear_tables", "commit_carried"]
+__all__ = [
+    "Outcome",
+    "PlanConflict",
+    "apply_plan",
+    "carry_steps",
+    "clear_tables",
+    "commit_carried",
+    "taking_any_value",
+]
 
 _SAVEPOINT = "auditcli_apply"
 
@@ -149,7 +157,7 @@ def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) 
             if dialect.writing_settings:
                 settings = dialect.change_settings_sql(dialect.writing_settings)
                 run(connection, settings.sql, settings.values)
-            with _taking_any_value(connection, dialect):
+            with taking_any_value(connection, dialect):
                 outcome = _Applying(connection, plan, scene, clock).run()
                 _commit(connection, dialect)
         return outcome
@@ -161,7 +169,7 @@ def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) 
 
 
 @contextmanager
-def _taking_any_value(connection: Connection, dialect: Dialect) -> Iterator[None]:
+def taking_any_value(connection: Connection, dialect: Dialect) -> Iterator[None]:
     """Inside this block the session takes what was stored; its owner finds it as it was."""
     if dialect.any_value_sql is None or dialect.usual_values_sql is None:
         yield

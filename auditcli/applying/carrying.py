@@ -18,7 +18,6 @@ from auditcli.clock import Clock
 from auditcli.driver import run
 from auditcli.fold import Absent, Value
 from auditcli.plan import Conflict, ConflictKind, Step, StepKind, shown
-from auditcli.planning.order import step_levels
 from auditcli.rows import LiveRow
 from auditcli.shape import TableShape
 from auditcli.transfer import Transfer
@@ -36,13 +35,9 @@ class CarriedWriting(NetWriting):
         self._transfer = transfer
         self._records = recorder.scene.is_recording
 
-    def write(self, steps: Sequence[Step], live: Sequence[LiveRow | None]) -> None:
-        """As NetWriting does; where nobody records, rows may also come before those that go or change."""
-        if self._records:
-            super().write(steps, live)
-            return
-        rows = {id(step): row for step, row in zip(steps, live, strict=True) if row is not None}
-        self._write_stage(step_levels(steps, self._scene.shapes), rows)
+    def _stages(self, levels: Sequence[list[Step]]) -> Sequence[Sequence[list[Step]]]:
+        # Where nobody records, rows may also come before those that go or change.
+        return super()._stages(levels) if self._records else [levels]
 
     def _holds(self, row: LiveRow, column: str, value: Value) -> bool:
         if isinstance(value, Absent) or column not in row.image:

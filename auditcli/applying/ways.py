@@ -34,21 +34,22 @@ class NetWriting(Writing):
         """Do all steps; raises Refused where constraints leave no way, PlanConflict where rows come out otherwise."""
         rows = {id(step): row for step, row in zip(steps, live, strict=True) if row is not None}
         self._first_parts, self._second_parts = {}, []
-        levels = step_levels(steps, self._scene.shapes)
-        # Two units: a new row may take the physical place of one that has just been deleted.
-        stages = [
-            [level for level in levels if level[0].kind is not StepKind.INSERT],
-            [level for level in levels if level[0].kind is StepKind.INSERT],
-        ]
+        stages = [stage for stage in self._stages(step_levels(steps, self._scene.shapes)) if stage]
         for stage in stages:
-            if stage:
-                self._write_stage(stage, rows)
+            self._write_stage(stage, rows)
         if self._second_parts:
             self._write_second_parts()
-        if all(stages) or self._second_parts:
+        if len(stages) > 1 or self._second_parts:
             unit = self.recorder.unit()
             self._correct(unit, steps, remember=True)
             unit.finish()
+
+    def _stages(self, levels: Sequence[list[Step]]) -> Sequence[Sequence[list[Step]]]:
+        """The levels in units: a new row may take the physical place of one that has just been deleted."""
+        return [
+            [level for level in levels if level[0].kind is not StepKind.INSERT],
+            [level for level in levels if level[0].kind is StepKind.INSERT],
+        ]
 
     def _write_stage(self, levels: Sequence[Sequence[Step]], rows: Mapping[int, LiveRow]) -> None:
         unit = self.recorder.unit()

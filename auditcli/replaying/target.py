@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from auditcli.apply import PlanConflict, carry_steps, clear_tables, commit_carried
+from auditcli.apply import PlanConflict, carry_steps, clear_tables, commit_carried, taking_any_value
 from auditcli.applying.refusal import Refused
 from auditcli.capture.context import context
 from auditcli.capture.scene import Scene, quiet
@@ -129,12 +129,14 @@ class ReplayTarget:
         dialect, connection = self._dialect, self.connection
         self._entered = None
         try:
+            # Only a database of the same kind is known to have stored each of the values.
+            any_value = taking_any_value(connection, dialect) if self.transfer.is_exact else nullcontext()
             with quiet(connection):
                 if self.dry_run:
-                    with self._part():
+                    with self._part(), any_value:
                         yield
                     return
-                with connection.begin():
+                with connection.begin(), any_value:
                     self._begin()
                     yield
                     commit_carried(connection, dialect)
