@@ -45,7 +45,7 @@ test-oldest:
 	    PYTEST_ARGS="$(PYTEST_ARGS) -m 'not thorough'"
 
 # Each round has another seed; the first failure ends it.
-soak: export AUDIT_TEST_EXAMPLES ?= 300
+soak: export AUDIT_TEST_EXAMPLES ?= 100
 soak: $(VENV)/dev.stamp
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
 	while [ "$$(date +%s)" -lt "$$end" ]; do \

@@ -129,12 +129,15 @@ class _Check:
         leaving = dict(self._values(shape.table, reference.referred_columns, after=False))
         if child is None or not leaving:
             return
+        replaced = {word for word, _ in self._values(shape.table, reference.referred_columns, after=True)}
         dependants: dict[int, list[LiveRow]] = {}
         for row in self._live(child, reference.columns, leaving):
             if not self._lets_go(child, row, reference.columns):
-                exact = leaving.get(key_word(row.image, reference.columns))
-                at, _ = exact or self._loosely(child, reference, row, leaving)
-                dependants.setdefault(at, []).append(row)
+                word = key_word(row.image, reference.columns)
+                at, _ = leaving.get(word) or self._loosely(child, reference, row, leaving)
+                # Another row comes to the key that it refers to.
+                if word not in replaced or self._action(at, reference) in CHANGES_CHILD:
+                    dependants.setdefault(at, []).append(row)
         for position, rows in dependants.items():
             self._judge_dependants(position, reference, child, rows)
 
@@ -152,7 +155,7 @@ class _Check:
         self, at: int, reference: ForeignKeyShape, child: TableShape, rows: Sequence[LiveRow]
     ) -> None:
         goes_away = self._steps[at].kind is StepKind.DELETE
-        action = reference.on_delete if goes_away else reference.on_update
+        action = self._action(at, reference)
         if self._options.force and action in CHANGES_CHILD:
             self._follow(child, [row.image for row in rows], action, goes_away=goes_away)
             return
@@ -161,6 +164,10 @@ class _Check:
         verb = "refers" if len(rows) == 1 else "refer"
         what = "it" if goes_away else "its key"
         self._refuse(at, ConflictKind.DEPENDENT, f"{named}{more} {verb} to {what} and would be left behind")
+
+    def _action(self, at: int, reference: ForeignKeyShape) -> str:
+        """What the database does about a reference to the row of a step."""
+        return reference.on_delete if self._steps[at].kind is StepKind.DELETE else reference.on_update
 
     def _follow(self, shape: TableShape, images: Sequence[Image], action: str, *, goes_away: bool) -> None:
         """Note rows that the database will delete or change, and those that refer to deleted ones in turn."""

@@ -207,3 +207,15 @@ def test_undo_redo_and_undo_again_lead_to_start_end_and_start(watch: Watch, scri
         assert watch.undo(ids).nothing_but_already
         watch.apply(watch.redo())
         assert watch.rows() == end
+
+
+@pytest.mark.parametrize("watch", [("postgresql", ON_POSTGRESQL)], ids=["postgresql"], indirect=True)
+def test_a_key_that_another_row_takes_over_leaves_no_reference_behind(watch: Watch) -> None:
+    watch.clear()
+    watch.run([["INSERT INTO hen VALUES (1, 1), (2, 2)", "INSERT INTO egg VALUES (1, 1), (2, 2)"]])
+    start, known = watch.rows(), len(watch.ids())
+    watch.run([[f"UPDATE egg SET id = {new} WHERE id = {old}" for old, new in ((1, 9), (2, 1), (9, 2))]])
+
+    watch.apply(watch.undo(watch.ids()[known:]))
+
+    assert watch.rows() == start
