@@ -23,6 +23,18 @@ class ColumnBlame:
     change: Change | None
 
 
+@dataclass(frozen=True, slots=True)
+class RowState:
+    """A row at a position: its image, None where it did not exist, and the changes on both sides of the position.
+
+    `since` is the last change until then, None where the log knows of none; `until` is the first one after it.
+    """
+
+    image: Image | None
+    since: Change | None
+    until: Change | None
+
+
 def row_history(reader: LogReader, row: RowKey) -> list[Change]:
     """All changes of a row, oldest first, followed through changes of its key; raises NotFound where there are none."""
     history = reader.row_thread(row)
@@ -38,14 +50,19 @@ def blame(reader: LogReader, row: RowKey) -> list[ColumnBlame]:
 
 
 def row_at(reader: LogReader, row: RowKey, boundary: int) -> Image | None:
-    """What a row looked like at a position; None where it did not exist then.
+    """What a row looked like at a position; None where it did not exist then."""
+    return row_state(reader, row, boundary).image
 
-    A transaction that had not ended by then had not happened.
-    """
+
+def row_state(reader: LogReader, row: RowKey, boundary: int) -> RowState:
+    """A row at a position, and what made it so; a transaction that had not ended by then had not happened."""
     history = row_history(reader, row)
     unfinished = reader.straddling(boundary)
-    happened = [change for change in history if change.id <= boundary and change.transaction_id not in unfinished]
-    return happened[-1].after if happened else history[0].before
+    happened = [change.id <= boundary and change.transaction_id not in unfinished for change in history]
+    before = [change for change, is_past in zip(history, happened, strict=True) if is_past]
+    later = [change for change, is_past in zip(history, happened, strict=True) if not is_past]
+    image = before[-1].after if before else history[0].before
+    return RowState(image, before[-1] if before else None, later[0] if later else None)
 
 
 def _last_writer(history: Sequence[Change], column: str) -> Change | None:

@@ -11,9 +11,11 @@ from auditcli.cli.context import AppContext
 from auditcli.cli.formats import Format
 from auditcli.cli.options import FormatOptions, ListOptions
 from auditcli.errors import NotFound
+from auditcli.model import EventType
 
 if TYPE_CHECKING:
-    from auditcli.model import Image
+    from auditcli.history import RowState
+    from auditcli.model import Change
 
 _BLAME_COLUMNS = ("column", "value", "change", "timestamp", "actor", "transaction_id", "reason")
 
@@ -34,12 +36,12 @@ def row(
       audit row PlaylistTrack/1,42 -o jsonl
     """
     from auditcli.chosen import boundary, find_row
-    from auditcli.history import row_at, row_history
+    from auditcli.history import row_history, row_state
 
     with app.log() as reader:
         key = find_row(reader, word)
         if at is not None:
-            _print_state(app, listing, str(key), row_at(reader, key, boundary(reader, app.position(at))))
+            _print_state(app, listing, str(key), row_state(reader, key, boundary(reader, app.position(at))))
             return
         changes = row_history(reader, key)[::-1]
         chosen = changes if listing.limit is None else changes[: listing.limit]
@@ -75,14 +77,39 @@ def blame(app: AppContext, form: FormatOptions, word: _Row) -> None:
         app.out.records(form.format, _BLAME_COLUMNS, records)
 
 
-def _print_state(app: AppContext, form: FormatOptions, key: str, image: Image | None) -> None:
+def _print_state(app: AppContext, form: FormatOptions, key: str, state: RowState) -> None:
     from auditcli.present import value_text
 
+    image = state.image
     if image is None:
-        raise NotFound(f"{key} did not exist then", hint=f"`audit row {key}` lists its changes")
+        raise NotFound(
+            f"{key} did not exist then{_why_absent(app, state)}", hint=f"`audit row {key}` lists its changes"
+        )
+    app.out.note(_became(app, state.since))
     chosen = app.out.format(form.format)
     if chosen is Format.TABLE:
         records = [{"column": column, "value": value_text(value)} for column, value in image.items()]
         app.out.records(form.format, ("column", "value"), records)
     else:
         app.out.records(form.format, tuple(image), [image])
+
+
+def _why_absent(app: AppContext, state: RowState) -> str:
+    if state.since is not None:
+        return f": deleted by {_author(app, state.since)}"
+    return "" if state.until is None else f": first made later, by {_author(app, state.until)}"
+
+
+def _became(app: AppContext, change: Change | None) -> str:
+    if change is None:
+        return "so since before the log knew the row"
+    if change.event_type is EventType.SNAPSHOT:
+        return f"so in the baseline, #{change.id}, and perhaps before it"
+    return f"so since {change.event_type} by {_author(app, change)}"
+
+
+def _author(app: AppContext, change: Change) -> str:
+    from auditcli.present import time_text, visible
+
+    actor = "an unknown actor" if change.actor is None else visible(change.actor)
+    return f"{actor}, {time_text(change.timestamp, utc=app.out.utc)}, #{change.id}"

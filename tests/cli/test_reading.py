@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -261,10 +262,17 @@ def test_row_at_a_position_is_the_row_as_it_was(audit: Audit) -> None:
     assert read_json(ran) == [{"id": 1, "customer_id": 1, "status": "shipped", "total": 10}]
 
 
+def test_row_at_a_position_says_who_made_it_so(audit: Audit) -> None:
+    ran = audit("row", "orders/1", "--at", str(SHIPPED))
+
+    assert re.search(rf"so since UPDATE by \S.*, #{SHIPPED}$", ran.err, re.MULTILINE)
+
+
 def test_row_before_it_existed_is_not_found(audit: Audit) -> None:
     ran = audit("row", "orders/1", "--at", "0")
 
-    assert (ran.code, ran.error) == (3, "orders/1 did not exist then")
+    assert ran.code == 3
+    assert re.match(r"orders/1 did not exist then: first made later, by \S.*, #\d+$", ran.error)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from auditcli.dialects.sqlite import SQLite
 from auditcli.errors import NotFound
-from auditcli.history import blame, row_at, row_history
+from auditcli.history import blame, row_at, row_history, row_state
 from auditcli.model import RowKey, TableName
 from auditcli.shape import ColumnShape, TableShape
 from tests.db.logbook import Logbook, ids
@@ -89,6 +89,14 @@ def test_a_row_at_a_position_is_what_the_last_change_before_it_left(moved: Logbo
         {"id": 2, "name": "b", "n": 1},
         None,
     ]
+
+
+def test_a_row_at_a_position_names_the_changes_on_both_sides_of_it(moved: Logbook) -> None:
+    with moved.reader() as reader:
+        states = [row_state(reader, RowKey(ITEM, "2"), boundary) for boundary in (0, 2, 3)]
+
+    sides = [(state.since and state.since.id, state.until and state.until.id) for state in states]
+    assert sides == [(None, 1), (2, 3), (3, None)]
 
 
 def test_a_row_before_its_first_change_is_what_that_change_found(book: Logbook) -> None:
