@@ -17,7 +17,7 @@ $(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp)
 
 help:
 	@echo 'make demo         a sample database, its change log, a diff and an undo'
-	@echo 'make test         all tests, on SQLite and on each server that is found'
+	@echo 'make test         the tests that are quick, on SQLite and on each server that is found'
 	@echo 'make check        format, lint, types, layers and all tests'
 	@echo 'make check-all    the same, with PostgreSQL and MariaDB required, and with the oldest dependencies'
 	@echo 'make soak         random histories on all databases for MINUTES=10'
@@ -28,7 +28,7 @@ demo: $(VENV)/demo.stamp
 	@$(BIN)/audit demo --fresh
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m 'not thorough' $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check
@@ -41,8 +41,7 @@ check-all: export AUDIT_REQUIRE_SERVERS = 1
 check-all: check test-oldest
 
 test-oldest:
-	@$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS='--constraint tests/oldest.txt' \
-	    PYTEST_ARGS="$(PYTEST_ARGS) -m 'not thorough'"
+	@$(MAKE) --no-print-directory test VENV=.venv-oldest CONSTRAINTS='--constraint tests/oldest.txt'
 
 # Each round has another seed; the first failure ends it.
 soak: export AUDIT_TEST_EXAMPLES ?= 100

@@ -26,6 +26,8 @@ from tests.db.replayed import opened, replay, rows_of
 from tests.db.traffic import Traffic
 from tests.db.write_paths import Recorded
 
+pytestmark = pytest.mark.thorough
+
 KINDS = ("sqlite", "postgresql", "mariadb")
 A_DAY = 120
 """Transactions; the same ones in every pair."""

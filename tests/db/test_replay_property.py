@@ -8,6 +8,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from auditcli.connect import Database
 from tests.db.recorded import enforce_foreign_keys
 from tests.db.replayed import Killed, exactly, killed_after, opened, replay
 from tests.db.test_undo_property import _database, _history, _run, transactions
+
+pytestmark = pytest.mark.thorough
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])

@@ -20,6 +20,8 @@ from tests.databases import scratch_url
 from tests.db import test_mariadb_types, test_postgresql_types
 from tests.db.replayed import opened, replay, rows_of
 
+pytestmark = pytest.mark.thorough
+
 KINDS = ("sqlite", "postgresql", "mariadb")
 SQLITE_VALUES = (
     *("NULL", "0", "1", "1.0", "-0.0", "0.1 + 0.2", "9223372036854775807", "9e999", "1e300", "'1'", "''", "'abcd'"),

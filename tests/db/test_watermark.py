@@ -20,6 +20,8 @@ from auditcli.log.reader import LogReader
 from auditcli.log.tables import log_tables
 from tests.databases import scratch_url
 
+pytestmark = pytest.mark.thorough
+
 TABLES = log_tables()
 
 
