@@ -213,7 +213,7 @@ class _Applying:
         self._plan = plan
         self._scene = scene
         self._clock = clock
-        self._rows = RowReader(connection, scene.dialect)
+        self._rows = RowReader(connection, scene.dialect, locking=True)
 
     def run(self) -> Outcome:
         live = self._check_guards()
@@ -258,7 +258,9 @@ class _Applying:
                 refuse_without_address(self._scene, table)
 
     def _check_surroundings(self) -> None:
-        around = Surroundings(self._rows, self._scene.shapes, self._scene.tracking.recorded)
+        # Where plain reads are as old as the transaction, only locking ones find what others committed meanwhile.
+        rows = RowReader(self._connection, self._scene.dialect, locking=self._scene.dialect.writes_see_latest)
+        around = Surroundings(rows, self._scene.shapes, self._scene.tracking.recorded)
         checked = check_steps(self._plan.steps, around, self._plan.options)
         unseen = [cascade for cascade in checked.cascades if cascade not in self._plan.cascades]
         by_cascade = tuple(

@@ -42,11 +42,15 @@ class LiveRow:
 
 
 class RowReader:
-    """Reads rows of one database over one connection, in whatever transaction the caller has open."""
+    """Reads rows of one database over one connection, in whatever transaction the caller has open.
 
-    def __init__(self, connection: Connection, dialect: Dialect) -> None:
+    A reader that locks keeps the rows that it finds from others until the transaction ends, and finds the latest ones.
+    """
+
+    def __init__(self, connection: Connection, dialect: Dialect, *, locking: bool = False) -> None:
         self.connection = connection
         self.dialect = dialect
+        self._locking = locking
         self._reading = ValueReading(connection, dialect)
 
     def page(
@@ -152,7 +156,7 @@ class RowReader:
         ]
 
     def _select(self, shape: TableShape, condition: Fragment) -> list[tuple[Any, ...]]:
-        rows_sql = partial(self.dialect.rows_sql, shape, condition.sql)
+        rows_sql = partial(self.dialect.rows_sql, shape, condition.sql, locking=self._locking)
         return self._read(shape, rows_sql(as_bytes=False), rows_sql(as_bytes=True), condition.values)
 
     def _read(self, shape: TableShape, sql: str, as_bytes: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
