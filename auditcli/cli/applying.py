@@ -27,8 +27,9 @@ def check_options(target: Target, how: ApplyOptions, who: WhoOptions) -> None:
     """Raise before anything is read where the options can't be meant together, or the target forbids it."""
     from auditcli.connect import refuse_read_only
 
-    if how.force and how.skip_conflicts:
-        raise UsageError("--force and --skip-conflicts contradict each other", hint="give one of them")
+    for other, is_set in (("--skip-conflicts", how.skip_conflicts), ("--cascade", how.cascade)):
+        if how.force and is_set:
+            raise UsageError(f"--force and {other} contradict each other", hint="give one of them")
     if not how.dry_run:
         refuse_read_only(target)
         check_reason(target, who)
@@ -38,7 +39,7 @@ def apply_options(how: ApplyOptions) -> PlanOptions:
     """The options of a command line as the planner takes them."""
     from auditcli.plan import PlanOptions
 
-    return PlanOptions(how.force, how.skip_conflicts, tuple(how.only or ()), how.exact)
+    return PlanOptions(how.force, how.skip_conflicts, tuple(how.only or ()), how.exact, how.cascade)
 
 
 def carry_out(
@@ -141,7 +142,11 @@ def _next_command(command: str, plan: Plan, target: Target, how: ApplyOptions) -
     word = _word(plan, target)
     given = [
         *(f"--only {column}" for column in how.only or ()),
-        *(name for name, is_set in (("--exact", how.exact), ("--force", how.force)) if is_set),
+        *(
+            name
+            for name, is_set in (("--exact", how.exact), ("--cascade", how.cascade), ("--force", how.force))
+            if is_set
+        ),
         *(["--skip-conflicts"] if how.skip_conflicts else []),
         *(['-m "why"'] if target.protected else []),
         "--yes" if word is None else f"--confirm {word}",
@@ -153,6 +158,7 @@ def _ways_on(plan: Plan) -> str:
     look = "`audit row ROW` shows what happened to a row"
     ways = [
         *(["--skip-conflicts does the rest"] if not plan.is_empty else []),
-        *(["--force overwrites where that is possible"] if not plan.options.force else []),
+        *(["--cascade takes back what came later too"] if not (plan.options.cascade or plan.options.force) else []),
+        *(["--force overwrites where that is possible"] if not (plan.options.force or plan.options.cascade) else []),
     ]
     return "; ".join([*([", ".join(ways)] if ways else []), look])

@@ -91,6 +91,9 @@ class ApplyOptions:
     confirm: Annotated[str | None, typer.Option(metavar="WORD", help="The word that a large plan asks for.")] = None
     only: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Take back this column alone.")] = None
     exact: Annotated[bool, typer.Option("--exact", help="Restore bookkeeping columns too.")] = False
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="Also take back later writes of the same cells, and rows that refer.")
+    ] = False
     force: Annotated[bool, typer.Option("--force", help="Overwrite what changed since.")] = False
     skip_conflicts: Annotated[bool, typer.Option("--skip-conflicts", help="Do the rest.")] = False
     lock_timeout: Annotated[
