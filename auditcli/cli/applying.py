@@ -30,8 +30,11 @@ def check_options(target: Target, how: ApplyOptions, who: WhoOptions) -> None:
     for other, is_set in (("--skip-conflicts", how.skip_conflicts), ("--cascade", how.cascade)):
         if how.force and is_set:
             raise UsageError(f"--force and {other} contradict each other", hint="give one of them")
+    if how.dry_run and how.rehearse:
+        raise UsageError("--dry-run and --rehearse contradict each other", hint="--dry-run writes nothing at all")
     if not how.dry_run:
         refuse_read_only(target)
+    if not (how.dry_run or how.rehearse):
         check_reason(target, who)
 
 
@@ -61,6 +64,10 @@ def carry_out(
         to_apply = _next_command(command, plan, database.target, how) + app.same_database
         app.out.note(f"a dry run: nothing was written; to apply: {to_apply}")
         return ExitCode.DONE
+    if how.rehearse:
+        _rehearse(app, database, plan, how, who)
+        app.out.note(f"nothing of it stayed; to apply: {_next_command(command, plan, database.target, how)}")
+        return ExitCode.DONE
     _ask(app, plan, database.target, how)
     if plan.seconds_expected >= 1:
         app.out.note(f"writing {plan.rows:,} rows, about {plan.seconds_expected:.0f} s …")
@@ -86,6 +93,27 @@ def _apply(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, w
     except PlanConflict as conflict:
         app.out.lines(conflict_lines(conflict.conflicts))
         raise
+
+
+def _rehearse(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions) -> None:
+    from auditcli.apply import PlanConflict, rehearse_plan
+    from auditcli.capture.context import context
+    from auditcli.present import conflict_lines, rehearsal_lines
+
+    try:
+        with context(actor=actor_of(who), reason=who.reason):
+            rehearsal = rehearse_plan(
+                database.engine,
+                plan,
+                tables=database.tables,
+                lock_timeout=how.lock_timeout,
+                read_only=database.target.read_only,
+            )
+    except PlanConflict as conflict:
+        app.out.lines(conflict_lines(conflict.conflicts))
+        raise
+    app.out.lines(rehearsal_lines(rehearsal))
+    app.out.flush()
 
 
 def _ask(app: AppContext, plan: Plan, target: Target, how: ApplyOptions) -> None:

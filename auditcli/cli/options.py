@@ -87,6 +87,9 @@ class ApplyOptions:
     """How to take changes back."""
 
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, write nothing.")] = False
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Do it, say what constraints and triggers did, roll it back.")
+    ] = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False
     confirm: Annotated[str | None, typer.Option(metavar="WORD", help="The word that a large plan asks for.")] = None
     only: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Take back this column alone.")] = None

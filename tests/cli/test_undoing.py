@@ -331,3 +331,12 @@ def test_a_cascade_shows_apart_what_else_it_takes_back(audit: Audit, shop: Shop)
 
 def test_force_and_cascade_contradict_each_other(audit: Audit) -> None:
     assert audit("undo", str(MOVED), "--cascade", "--force", "--yes").code == 2
+
+
+def test_a_rehearsal_says_what_it_did_and_writes_nothing(audit: Audit, shop: Shop) -> None:
+    ran = audit("undo", str(MOVED), "--rehearse")
+
+    assert ran.code == 0
+    assert ran.lines[-2:] == ["rehearsed: 1 row written and read back", "nothing else changed"]
+    assert "nothing of it stayed; to apply: audit undo" in ran.err
+    assert shop.value(Customer, 2, "city") == "Graz"
