@@ -31,7 +31,8 @@ from auditcli.shape import DatabaseShape, TableShape
 if TYPE_CHECKING:
     from auditcli.selection import Selection
 
-_ROWS_A_BATCH = 500
+# Each batch reads along the log for keys that rows had before, which no index knows: few large ones, not many small.
+_ROWS_A_BATCH = 10_000
 
 
 def plan_undo(
