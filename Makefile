@@ -48,7 +48,8 @@ soak: export AUDIT_TEST_EXAMPLES ?= 100
 soak: $(VENV)/dev.stamp
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
 	while [ "$$(date +%s)" -lt "$$end" ]; do \
-	    $(BIN)/python -m pytest $(PYTEST_ARGS) tests/db/test_undo_servers.py tests/db/test_*_property.py || exit 1; \
+	    $(BIN)/python -m pytest $(PYTEST_ARGS) -o faulthandler_timeout=0 \
+	        tests/db/test_undo_servers.py tests/db/test_*_property.py || exit 1; \
 	done
 
 bench: $(VENV)/bench.stamp

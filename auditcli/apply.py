@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from auditcli.applying.carrying import CarriedWriting
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
+from auditcli.applying.rehearsal import Rehearsal, Stage
 from auditcli.applying.ways import NetWriting, SingleWriting
 from auditcli.applying.writing import Writing
 from auditcli.capture.context import current_context
@@ -39,12 +41,16 @@ from auditcli.transfer import Transfer
 __all__ = [
     "Outcome",
     "PlanConflict",
+    "Rehearsal",
     "apply_plan",
     "carry_steps",
     "clear_tables",
     "commit_carried",
+    "rehearse_plan",
     "taking_any_value",
 ]
+
+_Seen = TypeVar("_Seen", "Outcome", Rehearsal)
 
 _SAVEPOINT = "auditcli_apply"
 
@@ -89,12 +95,41 @@ def apply_plan(
         raise PlanConflict(plan.conflicts, "the plan has conflicts")
     if plan.is_empty:
         return Outcome(plan)
+    with _ready(target, lock_timeout) as connection:
+        return _apply(connection, plan, tables or log_tables(), clock, _Applying.run, _commit)
+
+
+def rehearse_plan(
+    target: Engine | Connection,
+    plan: Plan,
+    *,
+    tables: LogTables | None = None,
+    clock: Clock = utc_now,
+    lock_timeout: float = 5.0,
+    read_only: bool = False,
+) -> Rehearsal:
+    """Do all steps of the plan in one transaction, look at what constraints and triggers did, and roll it back.
+
+    Raises what `apply_plan` would raise, and ConflictError where a rollback would leave something.
+    """
+    if read_only:
+        raise ReadOnly(f"{plan.target} is read-only", hint="--dry-run only looks")
+    if plan.refused:
+        raise PlanConflict(plan.conflicts, "the plan has conflicts")
+    if plan.is_empty:
+        return Rehearsal(plan, 0, (), (), ())
+    with _ready(target, lock_timeout) as connection:
+        return _apply(connection, plan, tables or log_tables(), clock, _Applying.rehearse, _leave_nothing)
+
+
+@contextmanager
+def _ready(target: Engine | Connection, lock_timeout: float) -> Iterator[Connection]:
     with (
         _connected(target) as connection,
         quiet(connection),
         waiting_at_most(connection, dialect_of(connection), lock_timeout),
     ):
-        return _apply(connection, plan, tables or log_tables(), clock)
+        yield connection
 
 
 def carry_steps(
@@ -145,7 +180,14 @@ def _connected(target: Engine | Connection) -> Iterator[Connection]:
         yield connection
 
 
-def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) -> Outcome:
+def _apply(
+    connection: Connection,
+    plan: Plan,
+    tables: LogTables,
+    clock: Clock,
+    act: Callable[[_Applying], _Seen],
+    end: Callable[[Connection, Dialect], None],
+) -> _Seen:
     dialect = dialect_of(connection)
     try:
         with connection.begin():
@@ -158,8 +200,8 @@ def _apply(connection: Connection, plan: Plan, tables: LogTables, clock: Clock) 
                 settings = dialect.change_settings_sql(dialect.writing_settings)
                 run(connection, settings.sql, settings.values)
             with taking_any_value(connection, dialect):
-                outcome = _Applying(connection, plan, scene, clock).run()
-                _commit(connection, dialect)
+                outcome = act(_Applying(connection, plan, scene, clock))
+                end(connection, dialect)
         return outcome
     except DBAPIError as error:
         if dialect.is_lock_timeout(error):
@@ -197,6 +239,10 @@ def _commit(connection: Connection, dialect: Dialect) -> None:
         raise
 
 
+def _leave_nothing(connection: Connection, _: Dialect) -> None:
+    connection.connection.rollback()
+
+
 def _broken_references(connection: Connection, dialect: Dialect, error: BaseException) -> PlanConflict:
     if dialect.foreign_key_check_sql is None:
         return PlanConflict((), str(error))
@@ -215,12 +261,15 @@ class _Applying:
         self._clock = clock
         self._rows = RowReader(connection, scene.dialect, locking=True)
 
+    def rehearse(self) -> Rehearsal:
+        stage = Stage(self._connection, self._scene, self._plan)
+        stage.refuse_what_would_stay()
+        writing = self._do()
+        stage.check_deferred()
+        return stage.seen(writing.recorder.transaction_id, self._plan.rows, writing.moved)
+
     def run(self) -> Outcome:
-        live = self._check_guards()
-        self._check_surroundings()
-        writing = self._write(live)
-        self._link(writing.recorder)
-        take_back(self._connection, self._scene.dialect)
+        writing = self._do()
         return Outcome(
             plan=self._plan,
             transaction_id=writing.recorder.transaction_id,
@@ -228,6 +277,14 @@ class _Applying:
             corrected=writing.corrected,
             stepwise=isinstance(writing, SingleWriting),
         )
+
+    def _do(self) -> Writing:
+        live = self._check_guards()
+        self._check_surroundings()
+        writing = self._write(live)
+        self._link(writing.recorder)
+        take_back(self._connection, self._scene.dialect)
+        return writing
 
     def _check_guards(self) -> list[LiveRow | None]:
         """Read every row again, now that nobody else can write; raises PlanConflict where one is not as planned."""

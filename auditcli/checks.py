@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from auditcli import codec
 from auditcli.fold import Absent
 from auditcli.model import Image, JsonValue, RowKey, TableName
-from auditcli.plan import Cascade, Conflict, ConflictKind, PlanOptions, Step, StepKind
+from auditcli.plan import Cascade, Conflict, ConflictKind, Dependant, PlanOptions, Step, StepKind
 from auditcli.rows import KeyValues, LiveRow, RowReader, Word, image_word, key_word, value_word
 from auditcli.shape import CHANGES_CHILD, DatabaseShape, ForeignKeyShape, TableShape
 
@@ -25,6 +25,7 @@ class Checked:
     steps: tuple[Step, ...]
     conflicts: tuple[Conflict, ...]
     cascades: tuple[Cascade, ...]
+    dependants: tuple[Dependant, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ def check_steps(steps: Sequence[Step], around: Surroundings, options: PlanOption
     """Take out the steps that live rows outside the plan forbid, until the rest stands by itself."""
     kept = tuple(steps)
     conflicts: list[Conflict] = []
+    dependants: set[Dependant] = set()
     while True:
         check = _Check(kept, around, options)
         refused = check.run()
         if not refused:
-            return Checked(kept, tuple(conflicts), tuple(sorted(check.cascades)))
+            return Checked(kept, tuple(conflicts), tuple(sorted(check.cascades)), tuple(dependants))
         conflicts += refused.values()
+        dependants |= check.dependants
         kept = tuple(step for at, step in enumerate(kept) if at not in refused)
 
 
@@ -64,6 +67,7 @@ class _Check:
 
     def __init__(self, steps: Sequence[Step], around: Surroundings, options: PlanOptions) -> None:
         self.cascades: set[Cascade] = set()
+        self.dependants: set[Dependant] = set()
         self._steps = steps
         self._around = around
         self._options = options
@@ -159,6 +163,8 @@ class _Check:
         if self._options.force and action in CHANGES_CHILD:
             self._follow(child, [row.image for row in rows], action, goes_away=goes_away)
             return
+        row_ids = (codec.row_id_of(row.image, child.primary_key) for row in rows)
+        self.dependants |= {Dependant(child.table, word, reference.columns) for word in row_ids if word is not None}
         named = ", ".join(_name(child, row.image) for row in rows[:_MOST_NAMED])
         more = f" and {len(rows) - _MOST_NAMED:,} more" if len(rows) > _MOST_NAMED else ""
         verb = "refers" if len(rows) == 1 else "refer"

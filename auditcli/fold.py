@@ -97,7 +97,7 @@ class RowFold:
     def later_writer(self, cell: CellFold) -> Change | None:
         """Who wrote the cell last after the selected records, taken back or not."""
         later = (change for change in reversed(self.history) if change.id > cell.last_id)
-        return next((change for change in later if cell.column in _touched(change)), None)
+        return next((change for change in later if cell.column in cells_touched(change)), None)
 
     def remover(self) -> Change | None:
         """Who removed the row last."""
@@ -109,19 +109,24 @@ class RowFold:
 
 
 def fold(
-    history: Sequence[Change], selected: Container[int], undone_by: Mapping[int, Container[int]] | None = None
+    history: Sequence[Change],
+    selected: Container[int],
+    undone_by: Mapping[int, Container[int]] | None = None,
+    parts: Mapping[int, Container[str | None]] | None = None,
 ) -> RowFold:
     """Fold all records of one row, in id order, from the first that is selected or was taken back since, to now.
 
-    `undone_by` gives, for each record that an undo or redo wrote, the ids that it took back.
+    `undone_by` gives, for each record that an undo or redo wrote, the ids that it took back; `parts`, for records that
+    are selected with some of their cells only, which ones.
     """
     steps = tuple(change for change in history if change.event_type is not EventType.SNAPSHOT)
-    touched = {change.id: _touched(change) for change in steps}
+    touched = {change.id: cells_touched(change) for change in steps}
     chosen = {change.id for change in steps if change.id in selected}
+    wanted = {log_id: _part(touched[log_id], log_id, parts or {}) for log_id in chosen}
     cancelled = _Cancelling(steps, chosen, touched, undone_by).run() if undone_by else _Cancelled({}, {})
     folded = [
-        _fold_cell(cell, steps, chosen, touched, cancelled)
-        for cell in dict.fromkeys(cell for change in steps if change.id in chosen for cell in touched[change.id])
+        _fold_cell(cell, steps, {log_id for log_id in chosen if cell in wanted[log_id]}, touched, cancelled)
+        for cell in dict.fromkeys(cell for change in steps if change.id in chosen for cell in wanted[change.id])
     ]
     live = [cell for cell in folded if isinstance(cell, CellFold)]
     return RowFold(
@@ -133,7 +138,7 @@ def fold(
         takes_back=tuple(
             change.id
             for change in steps
-            if change.id in chosen and any((change.id, cell) not in cancelled.cells for cell in touched[change.id])
+            if change.id in chosen and any((change.id, cell) not in cancelled.cells for cell in wanted[change.id])
         ),
     )
 
@@ -222,9 +227,14 @@ def _straddling(cancelled: _Cancelled, cell: _Cell, first: Change, last: Change)
     return next((undo for start, undo in spans if start < first.id < undo.id < last.id), None)
 
 
-def _touched(change: Change) -> tuple[_Cell, ...]:
+def cells_touched(change: Change) -> tuple[str | None, ...]:
+    """The columns that a record touched, and None where it made or removed the row."""
     columns = touched_columns(change)
     return columns if change.event_type is EventType.UPDATE else (_EXISTENCE, *columns)
+
+
+def _part(touched: tuple[_Cell, ...], log_id: int, parts: Mapping[int, Container[_Cell]]) -> tuple[_Cell, ...]:
+    return tuple(cell for cell in touched if cell in parts[log_id]) if log_id in parts else touched
 
 
 def _value(image: Image | None, cell: _Cell) -> Value:

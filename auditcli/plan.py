@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from auditcli.fold import ABSENT, Value
-from auditcli.model import Change, Image, JsonValue, RowKey, TableName
+from auditcli.model import Change, EventType, Image, JsonValue, RowKey, TableName
 
 Runs: TypeAlias = tuple[tuple[int, int], ...]
 """Log ids as runs of consecutive ones, first and last."""
@@ -63,6 +63,7 @@ class PlanOptions:
     skip_conflicts: bool = False
     only: tuple[str, ...] = ()
     exact: bool = False
+    cascade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,27 @@ class Cascade:
         return f"{self.row}: {self.action.lower()} by the database"
 
 
+@dataclass(frozen=True, slots=True)
+class Dependant:
+    """A live row that refers, by these columns, to one that a refused step would take away."""
+
+    table: TableName
+    row_id: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """A change that was not asked for and is taken back along with those that were; no `columns` means all of it."""
+
+    log_id: int
+    table: TableName
+    row: RowKey | None
+    event_type: EventType
+    columns: tuple[str, ...]
+    actor: str | None
+
+
 @dataclass(frozen=True)
 class Plan:
     """What an undo would do to `target`; nothing of it has been done."""
@@ -169,6 +191,7 @@ class Plan:
     undone_ids: Runs = ()
     selected: int = 0
     cascades: tuple[Cascade, ...] = ()
+    also: tuple[Also, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking
 from auditcli.log.tables import LogTables
 from auditcli.model import Change, EventType, Image, TableName
-from auditcli.plan import Conflict, Plan, PlanKind, PlanOptions, Runs, Step, StepKind, as_runs
+from auditcli.plan import Conflict, Dependant, Plan, PlanKind, PlanOptions, Runs, Step, StepKind, as_runs
+from auditcli.planning.cascading import Cells, as_also, grown, later_writes, referring_write
 from auditcli.planning.order import order_steps
 from auditcli.planning.planner import RowPlan, TableRules, plan_row
 from auditcli.rows import RowReader, Word, image_word, key_word
@@ -30,7 +31,8 @@ from auditcli.shape import DatabaseShape, TableShape
 if TYPE_CHECKING:
     from auditcli.selection import Selection
 
-_ROWS_A_BATCH = 500
+# Each batch reads along the log for keys that rows had before, which no index knows: few large ones, not many small.
+_ROWS_A_BATCH = 10_000
 
 
 def plan_undo(
@@ -131,6 +133,7 @@ class _Draft:
     notes: list[str] = field(default_factory=list)
     already: int = 0
     settled_ids: set[int] = field(default_factory=set)
+    also: list[tuple[Change, Cells]] = field(default_factory=list)
 
     def add(self, planned: RowPlan, selected: Collection[int]) -> None:
         self.conflicts += planned.conflicts
@@ -153,6 +156,9 @@ class _Planning:
         self._rows = RowReader(reader.connection, dialect_of(reader.connection))
         self._links: dict[str, _RunSet | None] = {}
         self._draft = _Draft()
+        self._asked: set[int] = set()
+        self._also: dict[int, Change] = {}
+        self._parts: dict[int, Cells] = {}
 
     @cached_property
     def _shapes(self) -> DatabaseShape:
@@ -165,12 +171,24 @@ class _Planning:
     def plan(self, changes: Iterable[Change]) -> Plan:
         chosen = self._choose(changes)
         self._check_only(chosen)
+        self._asked = (
+            {log_id for records in chosen.values() for log_id in records.ids} if self._options.cascade else set()
+        )
+        while True:
+            plan, more = self._plan_chosen(chosen)
+            if not self._take_along(chosen, more):
+                return plan
+            self._draft = _Draft()
+
+    def _plan_chosen(self, chosen: Mapping[TableName, _Chosen]) -> tuple[Plan, list[tuple[Change, Cells]]]:
+        """The plan for these records, and what else a cascade would take back."""
         for table, records in chosen.items():
             self._plan_table(table, records)
         around = Surroundings(self._rows, self._shapes, self._tracking.recorded)
         checked = check_steps(self._draft.steps, around, self._options)
         taken_back = {log_id for step in checked.steps for log_id in step.takes_back}
-        return Plan(
+        also = (as_also(change, self._parts[log_id]) for log_id, change in sorted(self._also.items()))
+        plan = Plan(
             kind=self._kind,
             target=self._connection.engine.url.render_as_string(hide_password=True),
             steps=tuple(order_steps(checked.steps, self._shapes)),
@@ -181,7 +199,36 @@ class _Planning:
             undone_ids=as_runs(taken_back | self._draft.settled_ids),
             selected=sum(len(records.ids) for records in chosen.values()),
             cascades=checked.cascades,
+            also=tuple(each for each in also if each.log_id in taken_back),
         )
+        more = [*self._draft.also, *self._referring(checked.dependants)] if self._options.cascade else []
+        return plan, more
+
+    def _take_along(self, chosen: dict[TableName, _Chosen], more: Iterable[tuple[Change, Cells]]) -> bool:
+        """Select more records, or more of their cells; False where all of it is selected already."""
+        is_more = False
+        for change, cells in more:
+            known = grown(self._parts, change, cells)
+            if change.id not in self._asked and known is not None:
+                self._also[change.id] = change
+                self._parts[change.id] = known
+                chosen.setdefault(change.table, _Chosen()).add(change)
+                is_more = True
+        return is_more
+
+    def _referring(self, dependants: Iterable[Dependant]) -> Iterator[tuple[Change, Cells]]:
+        """What made these rows refer to those that are to go, as far as the log knows."""
+        by_table: dict[TableName, list[Dependant]] = {}
+        for dependant in dependants:
+            by_table.setdefault(dependant.table, []).append(dependant)
+        for table, rows in by_table.items():
+            records = self._follow_keys(table, {dependant.row_id for dependant in rows}, 0)
+            stories = threads(records, self._rules(table).primary_key, self._undone_by(records))
+            standing = {story[-1].row_id: story for story in stories if story[-1].after is not None}
+            for dependant in rows:
+                found = referring_write(standing.get(dependant.row_id, ()), dependant)
+                if found is not None:
+                    yield found
 
     def _choose(self, changes: Iterable[Change]) -> dict[TableName, _Chosen]:
         chosen: dict[TableName, _Chosen] = {}
@@ -242,7 +289,7 @@ class _Planning:
             if own:
                 pending.difference_update(own)
                 # From its beginning: what an undo took back tells whether the undo itself is to be taken back.
-                folds.append(fold(story, chosen, undone_by))
+                folds.append(fold(story, chosen, undone_by, self._parts))
         return folds
 
     def _row_records(self, table: TableName, row_ids: Collection[str], after_id: int) -> list[Change]:
@@ -298,7 +345,10 @@ class _Planning:
         live = self._live(rules, folds)
         for folded, image in zip(folds, live, strict=True):
             leaves = image is not None and bool(left) and key_word(image, rules.primary_key) in left
-            self._draft.add(plan_row(folded, None if leaves else image, rules, self._options), folded.selected)
+            planned = plan_row(folded, None if leaves else image, rules, self._options)
+            self._draft.add(planned, folded.selected)
+            if self._options.cascade:
+                self._draft.also += later_writes(folded, planned.conflicts)
 
     def _live(self, rules: TableRules, folds: Sequence[RowFold]) -> list[Image | None]:
         """For each row what stands at its place, None where there is nothing."""

@@ -24,7 +24,7 @@ _TEST_SETTINGS = ("AUDIT_TEST_", "AUDIT_REQUIRE_SERVERS")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine is no failure; and a change is judged by the same examples each time, while `make soak` looks for others.
+# A busy machine is no failure; and a change is judged by the same examples each time: `make soak` looks for others.
 settings.register_profile("auditcli", parent=settings(), deadline=None, derandomize=not is_soaking())
 settings.load_profile("auditcli")
 

@@ -36,6 +36,7 @@ class Writing:
     def __init__(self, connection: Connection, recorder: Recorder, now: datetime) -> None:
         self.recorder = recorder
         self.corrected = 0
+        self.moved: list[Step] = []
         self._connection = connection
         self._scene = recorder.scene
         self._dialect = recorder.scene.dialect
@@ -174,6 +175,7 @@ class Writing:
         if still:
             self._give_up([step for step, _ in still], "it does not keep the value that it had before")
         self.corrected += len(moved)
+        self.moved += [step for step, _ in moved]
 
     def _moved_cells(self, steps: Sequence[Step]) -> list[tuple[Step, LiveRow]]:
         """What differs from the plan, as guarded steps that put it right."""

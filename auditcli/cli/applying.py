@@ -27,10 +27,14 @@ def check_options(target: Target, how: ApplyOptions, who: WhoOptions) -> None:
     """Raise before anything is read where the options can't be meant together, or the target forbids it."""
     from auditcli.connect import refuse_read_only
 
-    if how.force and how.skip_conflicts:
-        raise UsageError("--force and --skip-conflicts contradict each other", hint="give one of them")
+    for other, is_set in (("--skip-conflicts", how.skip_conflicts), ("--cascade", how.cascade)):
+        if how.force and is_set:
+            raise UsageError(f"--force and {other} contradict each other", hint="give one of them")
+    if how.dry_run and how.rehearse:
+        raise UsageError("--dry-run and --rehearse contradict each other", hint="--dry-run writes nothing at all")
     if not how.dry_run:
         refuse_read_only(target)
+    if not (how.dry_run or how.rehearse):
         check_reason(target, who)
 
 
@@ -38,7 +42,7 @@ def apply_options(how: ApplyOptions) -> PlanOptions:
     """The options of a command line as the planner takes them."""
     from auditcli.plan import PlanOptions
 
-    return PlanOptions(how.force, how.skip_conflicts, tuple(how.only or ()), how.exact)
+    return PlanOptions(how.force, how.skip_conflicts, tuple(how.only or ()), how.exact, how.cascade)
 
 
 def carry_out(
@@ -59,6 +63,10 @@ def carry_out(
     if how.dry_run:
         to_apply = _next_command(command, plan, database.target, how) + app.same_database
         app.out.note(f"a dry run: nothing was written; to apply: {to_apply}")
+        return ExitCode.DONE
+    if how.rehearse:
+        _rehearse(app, database, plan, how, who)
+        app.out.note(f"nothing of it stayed; to apply: {_next_command(command, plan, database.target, how)}")
         return ExitCode.DONE
     _ask(app, plan, database.target, how)
     if plan.seconds_expected >= 1:
@@ -85,6 +93,27 @@ def _apply(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, w
     except PlanConflict as conflict:
         app.out.lines(conflict_lines(conflict.conflicts))
         raise
+
+
+def _rehearse(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions) -> None:
+    from auditcli.apply import PlanConflict, rehearse_plan
+    from auditcli.capture.context import context
+    from auditcli.present import conflict_lines, rehearsal_lines
+
+    try:
+        with context(actor=actor_of(who), reason=who.reason):
+            rehearsal = rehearse_plan(
+                database.engine,
+                plan,
+                tables=database.tables,
+                lock_timeout=how.lock_timeout,
+                read_only=database.target.read_only,
+            )
+    except PlanConflict as conflict:
+        app.out.lines(conflict_lines(conflict.conflicts))
+        raise
+    app.out.lines(rehearsal_lines(rehearsal))
+    app.out.flush()
 
 
 def _ask(app: AppContext, plan: Plan, target: Target, how: ApplyOptions) -> None:
@@ -141,7 +170,11 @@ def _next_command(command: str, plan: Plan, target: Target, how: ApplyOptions) -
     word = _word(plan, target)
     given = [
         *(f"--only {column}" for column in how.only or ()),
-        *(name for name, is_set in (("--exact", how.exact), ("--force", how.force)) if is_set),
+        *(
+            name
+            for name, is_set in (("--exact", how.exact), ("--cascade", how.cascade), ("--force", how.force))
+            if is_set
+        ),
         *(["--skip-conflicts"] if how.skip_conflicts else []),
         *(['-m "why"'] if target.protected else []),
         "--yes" if word is None else f"--confirm {word}",
@@ -153,6 +186,7 @@ def _ways_on(plan: Plan) -> str:
     look = "`audit row ROW` shows what happened to a row"
     ways = [
         *(["--skip-conflicts does the rest"] if not plan.is_empty else []),
-        *(["--force overwrites where that is possible"] if not plan.options.force else []),
+        *(["--cascade takes back what came later too"] if not (plan.options.cascade or plan.options.force) else []),
+        *(["--force overwrites where that is possible"] if not (plan.options.force or plan.options.cascade) else []),
     ]
     return "; ".join([*([", ".join(ways)] if ways else []), look])

@@ -87,10 +87,16 @@ class ApplyOptions:
     """How to take changes back."""
 
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, write nothing.")] = False
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Do it, say what constraints and triggers did, roll it back.")
+    ] = False
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False
     confirm: Annotated[str | None, typer.Option(metavar="WORD", help="The word that a large plan asks for.")] = None
     only: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Take back this column alone.")] = None
     exact: Annotated[bool, typer.Option("--exact", help="Restore bookkeeping columns too.")] = False
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="Also take back later writes of the same cells, and rows that refer.")
+    ] = False
     force: Annotated[bool, typer.Option("--force", help="Overwrite what changed since.")] = False
     skip_conflicts: Annotated[bool, typer.Option("--skip-conflicts", help="Do the rest.")] = False
     lock_timeout: Annotated[

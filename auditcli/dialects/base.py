@@ -151,6 +151,9 @@ class Dialect(ABC):
     read_only_sql: ClassVar[str | None] = None
     """Keeps a new connection from writing, and each of its transactions to what is committed when it begins."""
 
+    check_deferred_sql: ClassVar[str | None] = None
+    """Checks at once, before the commit, what was put off."""
+
     foreign_key_check_sql: ClassVar[str | None] = None
     """Lists rows whose references are broken, as table, row and referred table, where the database can."""
 

@@ -40,6 +40,7 @@ class PostgreSQL(Dialect):
     row_share_sql: ClassVar[str] = "FOR SHARE"
     begin_snapshot_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     defer_constraints_sql: ClassVar[str | None] = "SET CONSTRAINTS ALL DEFERRED"
+    check_deferred_sql: ClassVar[str | None] = "SET CONSTRAINTS ALL IMMEDIATE"
     creation_lock_sql: ClassVar[str | None] = "SELECT pg_advisory_xact_lock(7165066918273)"
     read_only_sql: ClassVar[str | None] = (
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

@@ -12,6 +12,7 @@ from auditcli.present.changes import (
     net_heading,
 )
 from auditcli.present.plans import conflict_lines, plan_lines, plan_summary, steps_summary
+from auditcli.present.rehearsals import rehearsal_lines
 from auditcli.present.spans import Line, Span, Style, hint_line, plain
 from auditcli.present.text import (
     SHORT_ID,
@@ -55,6 +56,7 @@ __all__ = [
     "plain",
     "plan_lines",
     "plan_summary",
+    "rehearsal_lines",
     "row_word",
     "rows_by_event",
     "shortened",

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from auditcli.fold import Value
 from auditcli.model import TableName
-from auditcli.plan import CellStep, Conflict, ConflictKind, Plan, Step, StepKind
+from auditcli.plan import Also, CellStep, Conflict, ConflictKind, Plan, Step, StepKind
 from auditcli.present.spans import SIGNS, Line, Span, Style
 from auditcli.present.text import counted, row_word, value_text, visible
 from auditcli.present.worddiff import added, cell_diff
@@ -21,12 +21,33 @@ def plan_lines(plan: Plan, *, most_rows: int = 10) -> list[Line]:
         lines = [line for step in plan.steps for line in step_lines(step)]
     else:
         lines = steps_summary(plan.steps)
+    lines += _also_lines(plan.also, most_rows)
     lines += conflict_lines(plan.conflicts, most_rows=most_rows)
     for table, columns in plan.bookkeeping.items():
         names = ", ".join(visible(column) for column in columns)
         lines.append((Span(f"bookkeeping of {visible(str(table))} moves on: {names}", Style.DIM),))
     lines += [(Span(f"note: {visible(note)}", Style.WARNING),) for note in plan.notes]
     return lines
+
+
+def _also_lines(also: Sequence[Also], most: int) -> list[Line]:
+    """What a cascade takes back besides, change by change or, of many, by table and actor."""
+    if len(also) <= most:
+        return [(Span("also taken back: ", Style.WARNING), Span(_also_word(each))) for each in also]
+    counted_by = Counter((str(each.table), each.actor) for each in also)
+    return [
+        (
+            Span("also taken back: ", Style.WARNING),
+            Span(f"{counted(count, 'change')} of {visible(table)} by {visible(actor or 'an unknown actor')}"),
+        )
+        for (table, actor), count in counted_by.most_common()
+    ]
+
+
+def _also_word(also: Also) -> str:
+    row = visible(str(also.row or also.table))
+    columns = f" ({', '.join(map(visible, also.columns))})" if also.columns else ""
+    return f"change {also.log_id}, {also.event_type} {row}{columns} by {visible(also.actor or 'an unknown actor')}"
 
 
 def plan_summary(plan: Plan) -> Line:

@@ -316,3 +316,27 @@ def many_orders(shop: Shop) -> int:
 def changes(audit: Audit, *words: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(audit("log", *words, "-o", "json").out)
     return found
+
+
+def test_a_cascade_shows_apart_what_else_it_takes_back(audit: Audit, shop: Shop) -> None:
+    shop.write("carol", "moved on", lambda session: setattr(session.get(Customer, 2), "city", "Linz"))
+
+    ran = audit("undo", str(MOVED), "--cascade", "--dry-run")
+
+    also = [line for line in ran.lines if line.startswith("also taken back: change ")]
+    assert (ran.code, len(also)) == (0, 1)
+    assert "UPDATE customer/2 (city) by carol" in also[0]
+    assert "--cascade --yes" in ran.err
+
+
+def test_force_and_cascade_contradict_each_other(audit: Audit) -> None:
+    assert audit("undo", str(MOVED), "--cascade", "--force", "--yes").code == 2
+
+
+def test_a_rehearsal_says_what_it_did_and_writes_nothing(audit: Audit, shop: Shop) -> None:
+    ran = audit("undo", str(MOVED), "--rehearse")
+
+    assert ran.code == 0
+    assert ran.lines[-2:] == ["rehearsed: 1 row written and read back", "nothing else changed"]
+    assert "nothing of it stayed; to apply: audit undo" in ran.err
+    assert shop.value(Customer, 2, "city") == "Graz"
