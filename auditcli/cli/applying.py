@@ -23,13 +23,13 @@ _MANY_ROWS = 100
 _OPPOSITE = {"undo": "redo", "redo": "undo"}
 
 
-def check_options(target: Target, how: ApplyOptions, who: WhoOptions) -> None:
+def check_options(target: Target, how: ApplyOptions, who: WhoOptions, *, writes: bool = True) -> None:
     """Raise before anything is read where the options can't be meant together, or the target forbids it."""
     from auditcli.connect import refuse_read_only
 
     if how.force and how.skip_conflicts:
         raise UsageError("--force and --skip-conflicts contradict each other", hint="give one of them")
-    if not how.dry_run:
+    if writes and not how.dry_run:
         refuse_read_only(target)
         check_reason(target, who)
 
@@ -55,7 +55,7 @@ def carry_out(
         app.out.note("nothing to write: all of it is as it was already")
         return ExitCode.DONE
     if plan.refused or plan.is_empty:
-        raise ConflictError("the plan has conflicts; nothing was written", hint=_ways_on(plan))
+        raise conflict_error(plan)
     if how.dry_run:
         to_apply = _next_command(command, plan, database.target, how) + app.same_database
         app.out.note(f"a dry run: nothing was written; to apply: {to_apply}")
@@ -66,6 +66,11 @@ def carry_out(
     outcome = _apply(app, database, plan, how, who)
     _tell(app, outcome)
     return ExitCode.PARTLY_APPLIED if outcome.is_partial else ExitCode.DONE
+
+
+def conflict_error(plan: Plan) -> ConflictError:
+    """What a plan that can't be applied as it is ends with."""
+    return ConflictError("the plan has conflicts; nothing was written", hint=_ways_on(plan))
 
 
 def _apply(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions) -> Outcome:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from auditcli.dialects import mysql_checks, mysql_shapes, mysql_triggers, mysql_values
+from auditcli.dialects import mysql_checks, mysql_script, mysql_shapes, mysql_triggers, mysql_values
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
 from auditcli.dialects.mysql_text import literal, quoted
+from auditcli.dialects.script import ScriptStep
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, TableShape
 
@@ -40,6 +41,7 @@ class MySQL(Dialect):
     creation_unlock_sql: ClassVar[str | None] = "SELECT RELEASE_LOCK(LEFT(CONCAT('auditcli.', DATABASE()), 64))"
     read_only_sql: ClassVar[str | None] = "SET SESSION TRANSACTION READ ONLY"
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
+    client: ClassVar[str] = "mariadb DATABASE"
     capture_limits: ClassVar[tuple[str, ...]] = (
         "TRUNCATE, DROP PARTITION and EXCHANGE PARTITION fire no triggers: their rows go unseen",
         "with foreign_key_checks = 0 no row cascades, and rows that break a reference are not checked later",
@@ -151,6 +153,12 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
             "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE() "
             f"AND event_object_table = {MARK} AND LEFT(trigger_name, {len(prefix)}) <> {literal(prefix)} ORDER BY 1"
         )
+
+    def literal(self, value: Any) -> str:
+        return mysql_script.literal(value)
+
+    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+        return mysql_script.script(steps, lock_timeout)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT * FROM information_schema.innodb_trx, and SHOW FULL PROCESSLIST"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
-from auditcli.dialects import postgresql_checks, postgresql_shapes, postgresql_triggers, postgresql_values
+from auditcli.dialects import (
+    postgresql_checks,
+    postgresql_script,
+    postgresql_shapes,
+    postgresql_triggers,
+    postgresql_values,
+)
 from auditcli.dialects.base import MARK, Dialect, Fragment, Images
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
+from auditcli.dialects.script import ScriptStep
 from auditcli.model import JsonValue, TableName
 from auditcli.shape import ColumnShape, TableShape
 
@@ -37,6 +44,7 @@ class PostgreSQL(Dialect):
     )
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
     writing_settings: ClassVar[Mapping[str, str]] = postgresql_values.WRITING_SETTINGS
+    client: ClassVar[str] = "psql -X URL"
     capture_limits: ClassVar[tuple[str, ...]] = (
         "rows that come or go with ATTACH and DETACH PARTITION are not recorded",
         "a TRUNCATE outside READ COMMITTED is refused, since some of its rows might not be seen",
@@ -148,6 +156,12 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
             "SELECT t.tgname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid "
             f"WHERE c.relname = {MARK} AND NOT t.tgisinternal AND NOT starts_with(t.tgname, '{prefix}') ORDER BY 1"
         )
+
+    def literal(self, value: Any) -> str:
+        return postgresql_script.literal(value)
+
+    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+        return postgresql_script.script(steps, settings, lock_timeout)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT pid, usename, state, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
