@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from auditcli import codec
 from auditcli.changeset import touched_columns
 from auditcli.fold import Absent
+from auditcli.log.query import Criteria
 from auditcli.log.reader import LogReader
 from auditcli.log.schema import read_shapes
 from auditcli.model import Change, EventType, Image, RowKey, TableName
-from auditcli.plan import CellStep, Conflict, ConflictKind, Plan, Step, StepKind, shown
+from auditcli.plan import CellStep, Conflict, ConflictKind, Plan, Runs, Step, StepKind, shown
 from auditcli.planning.order import order_steps
 from auditcli.rows import LiveRow, RowReader
 from auditcli.shape import DatabaseShape
@@ -27,15 +28,18 @@ def recheck(reader: LogReader, plan: Plan, position: int) -> Plan:
     """
     shapes = read_shapes(reader.connection, reader.dialect)
     rows = RowReader(reader.connection, reader.dialect)
+    without_key = _WithoutKey(reader, position)
     checked: list[_Checked] = []
     for start in range(0, len(plan.steps), _ROWS_A_BATCH):
         batch = plan.steps[start : start + _ROWS_A_BATCH]
         present = [step for step in batch if step.table in shapes.tables]
         checked += [_no_table(step) for step in batch if step.table not in shapes.tables]
         since = _changes_since(reader, present, position)
-        befores, afters = _live(rows, shapes, present)
-        for step, before, after in zip(present, befores, afters, strict=True):
-            checked.append(_check(step, before, after, since.get(step.row, ()) if step.row else ()))
+        for step, before, after in zip(present, *_live(rows, shapes, present), strict=True):
+            if step.row is None:
+                checked.append(without_key.check(step, before))
+            else:
+                checked.append(_check(step, before, after, since.get(step.row, ())))
     return replace(
         plan,
         steps=tuple(order_steps([each.step for each in checked if each.step is not None], shapes)),
@@ -131,6 +135,54 @@ def _writer(column: str, live: Image, since: Iterable[Change]) -> Change | None:
 def _moved(cell: CellStep, live: Image) -> str:
     now = shown(live[cell.column]) if cell.column in live else "no column"
     return f"{shown(cell.expected)} is {now} now"
+
+
+class _WithoutKey:
+    """Checks steps on tables without a key, where only the log tells a row that is done from its equals."""
+
+    def __init__(self, reader: LogReader, position: int) -> None:
+        self._reader = reader
+        self._position = position
+        self._records: dict[TableName, list[Change]] = {}
+
+    def check(self, step: Step, row: LiveRow | None) -> _Checked:
+        """What is left of a step; `row` is one of those that it may be about."""
+        records = self._since(step.table)
+        if self._is_done(step, records):
+            return _Checked(None)
+        near = [change for change in records if _is_like(change, step)]
+        if near:
+            message = f"an equal row was written since the plan was made{_by(near[-1])}"
+            return _Checked(None, (_conflict(step, ConflictKind.CHANGED, None, message, near[-1]),))
+        if row is None and step.kind is not StepKind.INSERT:
+            return _Checked(None, (_conflict(step, ConflictKind.MISSING, None, "the row is gone", None),))
+        return _Checked(step)
+
+    def _since(self, table: TableName) -> list[Change]:
+        if table not in self._records:
+            log = self._reader.tables.changelog.c
+            conditions = (log.id > self._position, log.row_id.is_(None), *self._reader.in_table(table))
+            self._records[table] = list(self._reader.records(Criteria(conditions)))
+        return self._records[table]
+
+    def _is_done(self, step: Step, records: Sequence[Change]) -> bool:
+        """Whether a transaction has taken the step's records back, and no later one has taken back that."""
+        entries = self._reader.undo_runs({change.transaction_id for change in records if change.transaction_id})
+        doers = {each.transaction_id for each in entries.values() if _covers(each.runs, step.takes_back)}
+        written = [change.id for change in records if change.transaction_id in doers]
+        return bool(doers) and not any(_covers(each.runs, written) for each in entries.values())
+
+
+def _is_like(change: Change, step: Step) -> bool:
+    return any(
+        image is not None and all(column in image and codec.same(image[column], value) for column, value in key.items())
+        for image in (change.before, change.after)
+        for key in (step.key, step.key_after)
+    )
+
+
+def _covers(runs: Runs, ids: Iterable[int]) -> bool:
+    return any(first <= log_id <= last for log_id in ids for first, last in runs)
 
 
 def _no_table(step: Step) -> _Checked:
