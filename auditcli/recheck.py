@@ -38,8 +38,10 @@ def recheck(reader: LogReader, plan: Plan, position: int) -> Plan:
         for step, before, after in zip(present, *_live(rows, shapes, present), strict=True):
             if step.row is None:
                 checked.append(without_key.check(step, before))
-            else:
-                checked.append(_check(step, before, after, since.get(step.row, ())))
+                continue
+            own = since.get(step.row, [])
+            elsewhere = _check_moved(reader, step, after, own)
+            checked.append(elsewhere or _check(step, before, after, own))
     return replace(
         plan,
         steps=tuple(order_steps([each.step for each in checked if each.step is not None], shapes)),
@@ -81,6 +83,33 @@ def _changes_since(reader: LogReader, steps: Iterable[Step], position: int) -> M
                 for key in {change.row_id, change.old_row_id} & row_ids:
                     found.setdefault(RowKey(table, str(key)), []).append(change)
     return found
+
+
+def _check_moved(reader: LogReader, step: Step, after: LiveRow | None, since: Sequence[Change]) -> _Checked | None:
+    """What is left of a step whose row has another key by now; whatever stands at the old one is another row."""
+    moves = [change for change in since if step.row is not None and change.old_row_id == step.row.row_id]
+    if not moves or step.kind is StepKind.INSERT or step.row is None:
+        return None
+    place = _place_now(reader, step.row, moves[0].id - 1)
+    if place == step.row.row_id:
+        return None
+    is_there = after is not None and place is not None and place == codec.row_id_of(after.image, tuple(step.key))
+    if is_there and after is not None and all(after.has(cell.column, cell.target) for cell in step.cells):
+        return _Checked(None)
+    message = f"its key changed since the plan was made{_by(moves[-1])}"
+    return _Checked(None, (_conflict(step, ConflictKind.CHANGED, None, message, moves[-1]),))
+
+
+def _place_now(reader: LogReader, row: RowKey, position: int) -> str | None:
+    """Where the row that stood at a key at some position stands now; None where it is gone."""
+    place = row.row_id
+    while True:
+        later = reader.row_records(row.table, [place], after_id=position)
+        leaving = (change for change in later if change.old_row_id == place or change.after is None)
+        left = next(leaving, None)
+        if left is None or left.after is None or left.row_id is None:
+            return place if left is None else None
+        place, position = left.row_id, left.id
 
 
 def _check(step: Step, before: LiveRow | None, after: LiveRow | None, since: Sequence[Change]) -> _Checked:

@@ -47,9 +47,9 @@ def apply(
         dry_run=dry_run, yes=yes, confirm=confirm, skip_conflicts=skip_conflicts, lock_timeout=lock_timeout
     )
     keep = SavingOptions(sql=sql)
-    saved = read_plan(Path(file))
     check_options(app.target, how, who, writes=writes(how, keep))
     check_saving(how, keep)
+    saved = read_plan(Path(file))
     with app.database(writing=writes(how, keep), lock_timeout=lock_timeout) as database:
         plan = _checked(app, database, saved, file, keep_undecided=skip_conflicts)
         return finish(app, database, plan, how, keep, who, f"audit apply {shlex.quote(file)}")

@@ -157,13 +157,16 @@ def _forced_steps(saved: SavedPlan, skipped: set[RowKey]) -> list[Step]:
     """The ways past conflicts that were chosen; a row comes or goes only if all of its conflicts say so."""
     triples = list(zip(saved.plan.conflicts, saved.ways, saved.conflict_decisions, strict=True))
     refused = {conflict.row for conflict, _, decision in triples if decision is not Decision.TAKE_BACK}
-    chosen: list[Step] = []
+    cells: list[Step] = []
+    rows: dict[RowKey | None, Step] = {}
     for conflict, way, decision in triples:
-        if way is None or decision is not Decision.TAKE_BACK or conflict.row in skipped or way in chosen:
+        if way is None or decision is not Decision.TAKE_BACK or conflict.row in skipped:
             continue
-        if way.kind is StepKind.UPDATE or conflict.row not in refused:
-            chosen.append(way)
-    return chosen
+        if way.kind is StepKind.UPDATE and conflict.column is not None:
+            cells.append(way)
+        elif conflict.row not in refused:
+            rows[conflict.row] = way
+    return [*cells, *rows.values()]
 
 
 def _merged(steps: Sequence[Step], forced: Sequence[Step]) -> list[Step]:

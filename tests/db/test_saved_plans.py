@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -110,14 +111,41 @@ def test_a_row_changed_between_the_check_and_the_lock_is_a_conflict(shop: Engine
     assert contents(shop) == before
 
 
+@pytest.mark.parametrize("any_engine", ["sqlite", "mariadb"], indirect=True)
+def test_rows_that_swapped_their_keys_are_swapped_back_once(shop: Engine, file: Path) -> None:
+    with shop.connect() as connection:
+        start = LogReader(connection, LOG).last_id()
+    write(shop, "INSERT INTO maker VALUES (21, 'Cy'), (22, 'Di')")
+    swapped = ("SET id = 99 WHERE id = 21", "SET id = 21 WHERE id = 22", "SET id = 22 WHERE id = 99")
+    write(shop, *(f"UPDATE maker {each}" for each in swapped))
+    save(shop, file, range(start + 3, start + 6))
+    apply_file(shop, file)
+    once = contents(shop)
+
+    again = loaded(shop, file)
+
+    assert once["maker"][-2:] == [(21, "Cy"), (22, "Di")]
+    assert (again.steps, again.conflicts) == ((), ())
+
+
+def test_a_row_that_has_another_key_since_is_not_taken_for_gone(shop: Engine, file: Path) -> None:
+    save(shop, file)
+    write(shop, "UPDATE maker SET id = 10 WHERE id = 9")
+
+    [conflict] = loaded(shop, file).conflicts
+
+    assert conflict.kind is ConflictKind.CHANGED
+    assert "maker/9: its key changed since the plan was made" in conflict.message
+
+
 ITEM_1 = (1, 1, "1.10", 0.1, "a'b")
 
 
-def save(engine: Engine, file: Path) -> SavedPlan:
-    """Save the plan that takes everything back."""
+def save(engine: Engine, file: Path, ids: Iterable[int] | None = None) -> SavedPlan:
+    """Save the plan that takes these changes back, or everything."""
     with engine.connect() as connection:
         reader = LogReader(connection, LOG)
-        plan = plan_undo(connection, LOG, ids=range(1, reader.last_id() + 1))
+        plan = plan_undo(connection, LOG, ids=ids or range(1, reader.last_id() + 1))
         origin = origin_of(reader, "the shop", made_by="dora", words="audit undo", now=utc_now())
     saved = plan_to_save(plan, None, origin)
     with saving(file, saved):

@@ -124,6 +124,50 @@ def test_a_script_that_goes_on_after_an_error_still_writes_nothing_on_sqlite(tmp
         engine.dispose()
 
 
+TREE = (
+    "CREATE TABLE node (id INTEGER PRIMARY KEY, up INTEGER, FOREIGN KEY (up) REFERENCES node (id) ON DELETE CASCADE)",
+    "INSERT INTO node VALUES (1, NULL)",
+)
+
+
+def test_a_tree_goes_leaf_by_leaf(any_engine: Engine) -> None:
+    start = watch(any_engine, TREE)
+    write(
+        any_engine, "INSERT INTO node VALUES (2, 1)", "INSERT INTO node VALUES (3, 2)", "INSERT INTO node VALUES (4, 4)"
+    )
+
+    ran = run_script(any_engine.url, script(any_engine, plan(any_engine)))
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert contents(any_engine) == start
+
+
+def test_a_leaf_that_came_since_keeps_its_tree(any_engine: Engine) -> None:
+    watch(any_engine, TREE)
+    write(any_engine, "INSERT INTO node VALUES (2, 1)", "INSERT INTO node VALUES (3, 2)")
+    printed = script(any_engine, plan(any_engine))
+    write(any_engine, "INSERT INTO node VALUES (5, 3)")
+    before = contents(any_engine)
+
+    ran = run_script(any_engine.url, printed)
+
+    assert ran.returncode != 0
+    assert contents(any_engine) == before
+
+
+@pytest.mark.parametrize("any_engine", ["sqlite", "postgresql"], indirect=True)
+def test_one_of_equal_rows_without_a_key_goes_and_one_comes(any_engine: Engine) -> None:
+    start = watch(
+        any_engine, ["CREATE TABLE pair (a INTEGER, b VARCHAR(9))", "INSERT INTO pair VALUES (1, 'x'), (2, 'y')"]
+    )
+    write(any_engine, "INSERT INTO pair VALUES (1, 'x')", "DELETE FROM pair WHERE a = 2")
+
+    ran = run_script(any_engine.url, script(any_engine, plan(any_engine)))
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert contents(any_engine) == start
+
+
 def test_a_plan_with_conflicts_is_no_script(any_engine: Engine) -> None:
     watch(any_engine, SHOP)
     write(any_engine, "UPDATE orders SET total = 0 WHERE id = 2")
