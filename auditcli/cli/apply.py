@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from auditcli.planning.savedplan import SavedPlan
 
 
+_WAYS_ON = (
+    "--skip-conflicts does the rest; to decide the others, save the plan anew; `audit row ROW` shows what happened"
+)
+
+
 def apply(
     app: AppContext,
     who: WhoOptions,
@@ -52,7 +57,8 @@ def apply(
     saved = read_plan(Path(file))
     with app.database(writing=writes(how, keep), lock_timeout=lock_timeout) as database:
         plan = _checked(app, database, saved, file, keep_undecided=skip_conflicts)
-        return finish(app, database, plan, how, keep, who, f"audit apply {shlex.quote(file)}")
+        command = f"audit apply {shlex.quote(file)}"
+        return finish(app, database, plan, how, keep, who, command, ways_on=_WAYS_ON)
 
 
 def _checked(app: AppContext, database: Database, saved: SavedPlan, file: str, *, keep_undecided: bool) -> Plan:

@@ -42,9 +42,15 @@ def apply_options(how: ApplyOptions) -> PlanOptions:
 
 
 def carry_out(
-    app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions, command: str
+    app: AppContext,
+    database: Database,
+    plan: Plan,
+    how: ApplyOptions,
+    who: WhoOptions,
+    command: str,
+    ways_on: str | None = None,
 ) -> ExitCode:
-    """Show the plan and, unless it is a dry run or refused, ask and apply it."""
+    """Show the plan and, unless it is a dry run or refused, ask and apply it; `ways_on` is said of a refused one."""
     from auditcli.present import plan_lines, plan_summary
 
     plan = replace(plan, target=database.target.masked_url)
@@ -55,7 +61,7 @@ def carry_out(
         app.out.note("nothing to write: all of it is as it was already")
         return ExitCode.DONE
     if plan.refused or plan.is_empty:
-        raise conflict_error(plan)
+        raise conflict_error(plan, ways_on)
     if how.dry_run:
         to_apply = _next_command(command, plan, database.target, how) + app.same_database
         app.out.note(f"a dry run: nothing was written; to apply: {to_apply}")
@@ -68,9 +74,9 @@ def carry_out(
     return ExitCode.PARTLY_APPLIED if outcome.is_partial else ExitCode.DONE
 
 
-def conflict_error(plan: Plan) -> ConflictError:
+def conflict_error(plan: Plan, ways_on: str | None = None) -> ConflictError:
     """What a plan that can't be applied as it is ends with."""
-    return ConflictError("the plan has conflicts; nothing was written", hint=_ways_on(plan))
+    return ConflictError("the plan has conflicts; nothing was written", hint=ways_on or _ways_on(plan))
 
 
 def _apply(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions) -> Outcome:

@@ -76,19 +76,20 @@ def finish(
     who: WhoOptions,
     command: str,
     saved: SavedPlan | None = None,
+    ways_on: str | None = None,
 ) -> ExitCode:
     """Print a plan as a script, save it, or carry it out and save what it leaves."""
     if keep.sql:
-        return print_script(app, database, plan, how)
+        return _print_script(app, database, plan, how, ways_on)
     if keep.save is None or saved is None or plan.nothing_but_already:
-        return carry_out(app, database, plan, how, who, command)
+        return carry_out(app, database, plan, how, who, command, ways_on)
     if how.skip_conflicts:
         with _rest(app, saved, keep.save):
             return carry_out(app, database, plan, how, who, command)
     return _save(app, saved, keep.save)
 
 
-def print_script(app: AppContext, database: Database, plan: Plan, how: ApplyOptions) -> ExitCode:
+def _print_script(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, ways_on: str | None) -> ExitCode:
     """The plan as a script on stdout, and what it amounts to on stderr."""
     from auditcli.applying.script import plan_script
     from auditcli.clock import utc_now
@@ -101,7 +102,7 @@ def print_script(app: AppContext, database: Database, plan: Plan, how: ApplyOpti
     if plan.refused or plan.is_empty:
         for conflicting in conflict_lines(plan.conflicts):
             app.out.note(plain(conflicting))
-        raise conflict_error(plan)
+        raise conflict_error(plan, ways_on)
     with database.engine.connect() as connection:
         for line in plan_script(connection, plan, now=utc_now(), lock_timeout=how.lock_timeout):
             app.out.text(f"{line}\n")

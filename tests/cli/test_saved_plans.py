@@ -97,6 +97,7 @@ def test_a_plan_is_refused_where_a_cell_changed_since_it_was_made(audit: Audit, 
     assert "CHANGED: 1 conflict, by carol" in ran.lines
     assert f"customer/2 city: changed since the plan was made, by carol (change {CANCELLED + 1}," in ran.out
     assert "'Graz' is 'Linz' now" in ran.out
+    assert ran.hint.startswith("--skip-conflicts does the rest; to decide the others, save the plan anew")
 
 
 def test_a_plan_is_refused_where_a_row_is_gone_or_its_key_taken_since(audit: Audit, shop: Shop) -> None:
