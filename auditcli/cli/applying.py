@@ -23,7 +23,7 @@ _MANY_ROWS = 100
 _OPPOSITE = {"undo": "redo", "redo": "undo"}
 
 
-def check_options(target: Target, how: ApplyOptions, who: WhoOptions) -> None:
+def check_options(target: Target, how: ApplyOptions, who: WhoOptions, *, writes: bool = True) -> None:
     """Raise before anything is read where the options can't be meant together, or the target forbids it."""
     from auditcli.connect import refuse_read_only
 
@@ -32,7 +32,7 @@ def check_options(target: Target, how: ApplyOptions, who: WhoOptions) -> None:
             raise UsageError(f"--force and {other} contradict each other", hint="give one of them")
     if how.dry_run and how.rehearse:
         raise UsageError("--dry-run and --rehearse contradict each other", hint="--dry-run writes nothing at all")
-    if not how.dry_run:
+    if writes and not how.dry_run:
         refuse_read_only(target)
     if not (how.dry_run or how.rehearse):
         check_reason(target, who)
@@ -46,9 +46,15 @@ def apply_options(how: ApplyOptions) -> PlanOptions:
 
 
 def carry_out(
-    app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions, command: str
+    app: AppContext,
+    database: Database,
+    plan: Plan,
+    how: ApplyOptions,
+    who: WhoOptions,
+    command: str,
+    ways_on: str | None = None,
 ) -> ExitCode:
-    """Show the plan and, unless it is a dry run or refused, ask and apply it."""
+    """Show the plan and, unless it is a dry run or refused, ask and apply it; `ways_on` is said of a refused one."""
     from auditcli.present import plan_lines, plan_summary
 
     plan = replace(plan, target=database.target.masked_url)
@@ -59,7 +65,7 @@ def carry_out(
         app.out.note("nothing to write: all of it is as it was already")
         return ExitCode.DONE
     if plan.refused or plan.is_empty:
-        raise ConflictError("the plan has conflicts; nothing was written", hint=_ways_on(plan))
+        raise conflict_error(plan, ways_on)
     if how.dry_run:
         to_apply = _next_command(command, plan, database.target, how) + app.same_database
         app.out.note(f"a dry run: nothing was written; to apply: {to_apply}")
@@ -74,6 +80,11 @@ def carry_out(
     outcome = _apply(app, database, plan, how, who)
     _tell(app, outcome)
     return ExitCode.PARTLY_APPLIED if outcome.is_partial else ExitCode.DONE
+
+
+def conflict_error(plan: Plan, ways_on: str | None = None) -> ConflictError:
+    """What a plan that can't be applied as it is ends with."""
+    return ConflictError("the plan has conflicts; nothing was written", hint=ways_on or _ways_on(plan))
 
 
 def _apply(app: AppContext, database: Database, plan: Plan, how: ApplyOptions, who: WhoOptions) -> Outcome:

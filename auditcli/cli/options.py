@@ -105,6 +105,19 @@ class ApplyOptions:
 
 
 @dataclass(frozen=True)
+class SavingOptions:
+    """What to do with a plan instead of applying it."""
+
+    save: Annotated[
+        str | None,
+        typer.Option(
+            "--save", metavar="FILE", help="Keep the plan for `audit apply`; or what --skip-conflicts leaves."
+        ),
+    ] = None
+    sql: Annotated[bool, typer.Option("--sql", help="Print the plan as a script, write nothing.")] = False
+
+
+@dataclass(frozen=True)
 class Invocation:
     """A command line that was understood: what to run, under which global options."""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from auditcli import __version__
+from auditcli.cli.apply import apply
 from auditcli.cli.context import AppContext, GlobalOptions
 from auditcli.cli.demo import demo
 from auditcli.cli.diff import diff
@@ -47,6 +48,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     undo,
     redo,
     replay,
+    apply,
     export,
     mark,
     stats,

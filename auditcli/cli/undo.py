@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auditcli.cli.applying import apply_options, carry_out, check_options
+from auditcli.cli.applying import apply_options, check_options
 from auditcli.cli.context import AppContext
-from auditcli.cli.options import ApplyOptions, SelectionOptions, WhoOptions
+from auditcli.cli.options import ApplyOptions, SavingOptions, SelectionOptions, WhoOptions
+from auditcli.cli.saving import check_saving, draft, finish, writes
 from auditcli.cli.who import actor_of
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
     from auditcli.log.reader import LogReader
-    from auditcli.plan import Plan
+    from auditcli.plan import Plan, PlanOptions
     from auditcli.selection import Selection
 
 _LATEST = "@latest"
@@ -25,6 +28,7 @@ def undo(
     app: AppContext,
     selecting: SelectionOptions,
     how: ApplyOptions,
+    keep: SavingOptions,
     who: WhoOptions,
     words: Annotated[
         list[str] | None,
@@ -38,6 +42,8 @@ def undo(
       audit undo tx:1f3a9c -m 'bad import'
       audit undo table:orders actor:bob --since 1h --only status
       audit undo tx:1f3a9c --skip-conflicts --yes
+      audit undo tx:1f3a9c --save plan.json
+      audit undo tx:1f3a9c --sql > undo.sql
     """
     if not words and not selecting.is_given:
         raise UsageError("undo needs to know what to take back", hint="give change ids, tx:ID, or words of a selection")
@@ -45,16 +51,21 @@ def undo(
         raise UsageError(
             f"{_LATEST} unasked might take back a stranger's work", hint="look with --dry-run, then undo it by its id"
         )
-    check_options(app.target, how, who)
-    with app.database(writing=not how.dry_run, lock_timeout=how.lock_timeout) as database:
+    check_options(app.target, how, who, writes=writes(how, keep))
+    check_saving(how, keep)
+    with app.database(writing=writes(how, keep), lock_timeout=how.lock_timeout) as database:
         with database.log() as reader:
-            plan, understood = _plan(app, reader, words or [], selecting, how)
-        return carry_out(app, database, plan, how, who, f"audit undo {understood}")
+            plan_with, understood = _planner(app, reader, words or [], selecting)
+            plan = plan_with(apply_options(how))
+            command = f"audit undo {understood}"
+            saved = None if keep.save is None else draft(app, reader, plan, who, command, plan_with)
+        return finish(app, database, plan, how, keep, who, command, saved)
 
 
 def redo(
     app: AppContext,
     how: ApplyOptions,
+    keep: SavingOptions,
     who: WhoOptions,
     word: Annotated[str | None, typer.Argument(metavar="[tx:ID]", help="The undo; else your own last one.")] = None,
 ) -> int:
@@ -66,31 +77,38 @@ def redo(
     """
     from auditcli.undo import plan_redo
 
-    check_options(app.target, how, who)
+    check_options(app.target, how, who, writes=writes(how, keep))
+    check_saving(how, keep)
     transaction = None if word is None else _transaction_prefix(app, word)
-    with app.database(writing=not how.dry_run, lock_timeout=how.lock_timeout) as database:
+    command = f"audit redo {shlex.quote(word)}" if word else "audit redo"
+    with app.database(writing=writes(how, keep), lock_timeout=how.lock_timeout) as database:
         with database.log() as reader:
-            actor = None if word is not None else actor_of(who)
-            options = apply_options(how)
-            plan = plan_redo(reader.connection, reader.tables, actor=actor, transaction=transaction, options=options)
-        return carry_out(app, database, plan, how, who, f"audit redo {shlex.quote(word)}" if word else "audit redo")
+
+            def plan_with(options: PlanOptions) -> Plan:
+                actor = None if word is not None else actor_of(who)
+                return plan_redo(
+                    reader.connection, reader.tables, actor=actor, transaction=transaction, options=options
+                )
+
+            plan = plan_with(apply_options(how))
+            saved = None if keep.save is None else draft(app, reader, plan, who, command, plan_with)
+        return finish(app, database, plan, how, keep, who, command, saved)
 
 
-def _plan(
-    app: AppContext, reader: LogReader, words: list[str], selecting: SelectionOptions, how: ApplyOptions
-) -> tuple[Plan, str]:
-    """The plan, and the words that select the same again."""
+def _planner(
+    app: AppContext, reader: LogReader, words: list[str], selecting: SelectionOptions
+) -> tuple[Callable[[PlanOptions], Plan], str]:
+    """What plans to take back what the words select, and words that select the same again."""
     from auditcli.undo import plan_undo
 
-    options = apply_options(how)
     chosen = app.choose(reader, [_resolved(app, reader, word) for word in words], selecting)
     selection = chosen.selection
     if selection.ids:
         _refuse_mixture(selection, bounded=chosen.is_bounded)
-        plan = plan_undo(reader.connection, reader.tables, ids=selection.ids.any_of, options=options)
+        plan = partial(plan_undo, reader.connection, reader.tables, ids=selection.ids.any_of)
     else:
-        plan = plan_undo(reader.connection, reader.tables, selection=selection, window=chosen.window, options=options)
-    return plan, chosen.words
+        plan = partial(plan_undo, reader.connection, reader.tables, selection=selection, window=chosen.window)
+    return lambda options: plan(options=options), chosen.words
 
 
 def _resolved(app: AppContext, reader: LogReader, word: str) -> str:

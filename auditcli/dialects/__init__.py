@@ -5,10 +5,11 @@ from __future__ import annotations
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.mysql import MySQL
 from auditcli.dialects.postgresql import PostgreSQL
+from auditcli.dialects.script import ScriptStep
 from auditcli.dialects.sqlite import SQLite
 from auditcli.errors import UsageError
 
-__all__ = ["MARK", "Dialect", "Fragment", "dialect_named"]
+__all__ = ["MARK", "Dialect", "Fragment", "ScriptStep", "dialect_named"]
 
 _DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (SQLite(), PostgreSQL(), MySQL())}
 _DIALECTS["mariadb"] = _DIALECTS["mysql"]

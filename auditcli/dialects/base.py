@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from auditcli import codec
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
+from auditcli.dialects.script import ScriptStep
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
@@ -305,6 +306,26 @@ class Dialect(ABC):
     def script_sql(self, statement: str) -> str:
         """A statement as the database's own command line takes it."""
         return f"{statement};"
+
+    client: ClassVar[str] = ""
+    """The database's own command line, as one types it to run a script."""
+
+    @abstractmethod
+    def literal(self, value: Any) -> str:
+        """A value that `bind` or `guard` gave, as the database's own client reads it, exact and on one line."""
+
+    @abstractmethod
+    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+        """The lines of a script in which each step changes exactly one row, or nothing happens at all.
+
+        `settings` are those under which values are read and compared; `lock_timeout` is in milliseconds.
+        """
+
+    def inlined(self, fragment: Fragment) -> str:
+        """A piece of SQL with its values written out."""
+        first, *rest = fragment.sql.split(MARK)
+        pairs = zip(fragment.values, rest, strict=True)
+        return first + "".join(self.literal(value) + part for value, part in pairs)
 
     def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         """Drops one of the objects that `installed_capture_sql` lists."""

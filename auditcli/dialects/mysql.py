@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from auditcli.dialects import mysql_checks, mysql_portable, mysql_shapes, mysql_triggers, mysql_values
+from auditcli.dialects import mysql_checks, mysql_portable, mysql_script, mysql_shapes, mysql_triggers, mysql_values
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
 from auditcli.dialects.mysql_text import LEXIS, LEXIS_WITHOUT_ESCAPES, literal, quoted
+from auditcli.dialects.script import ScriptStep
 from auditcli.errors import UnrecordableWrite
 from auditcli.model import JsonValue, TableName
 from auditcli.portable import Portable
@@ -56,6 +57,7 @@ class MySQL(Dialect):
     dirty_read_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
     gap_grace: ClassVar[float] = 0.5
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
+    client: ClassVar[str] = "mariadb DATABASE"
     capture_limits: ClassVar[tuple[str, ...]] = (
         "TRUNCATE, DROP PARTITION and EXCHANGE PARTITION fire no triggers: their rows go unseen",
         "with foreign_key_checks = 0 no row cascades, and rows that break a reference are not checked later",
@@ -184,6 +186,12 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
             "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE() "
             f"AND event_object_table = {MARK} AND LEFT(trigger_name, {len(prefix)}) <> {literal(prefix)} ORDER BY 1"
         )
+
+    def literal(self, value: Any) -> str:
+        return mysql_script.literal(value)
+
+    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+        return mysql_script.script(steps, lock_timeout)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT * FROM information_schema.innodb_trx, and SHOW FULL PROCESSLIST"

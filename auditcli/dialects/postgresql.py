@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
 from auditcli.dialects import (
     postgresql_checks,
     postgresql_portable,
+    postgresql_script,
     postgresql_shapes,
     postgresql_triggers,
     postgresql_values,
@@ -18,6 +19,7 @@ from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTabl
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
 from auditcli.dialects.postgresql_text import LEXIS, LEXIS_WITH_ESCAPES
+from auditcli.dialects.script import ScriptStep
 from auditcli.model import JsonValue, TableName
 from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, TableShape
@@ -53,6 +55,7 @@ class PostgreSQL(Dialect):
     )
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
     writing_settings: ClassVar[Mapping[str, str]] = postgresql_values.WRITING_SETTINGS
+    client: ClassVar[str] = "psql -X URL"
     capture_limits: ClassVar[tuple[str, ...]] = (
         "rows that come or go with ATTACH and DETACH PARTITION are not recorded",
         "a TRUNCATE outside READ COMMITTED is refused, since some of its rows might not be seen",
@@ -174,6 +177,12 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
             "SELECT t.tgname FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid "
             f"WHERE c.relname = {MARK} AND NOT t.tgisinternal AND NOT starts_with(t.tgname, '{prefix}') ORDER BY 1"
         )
+
+    def literal(self, value: Any) -> str:
+        return postgresql_script.literal(value)
+
+    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+        return postgresql_script.script(steps, settings, lock_timeout)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT pid, usename, state, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from auditcli import codec
-from auditcli.dialects import sqlite_context, sqlite_portable, sqlite_triggers
+from auditcli.dialects import sqlite_context, sqlite_portable, sqlite_script, sqlite_triggers
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.lexis import Lexis, quoted_by
+from auditcli.dialects.script import ScriptStep
 from auditcli.dialects.sqlite_indexes import index_terms
 from auditcli.model import JsonValue, TableName
 from auditcli.portable import Portable
@@ -56,6 +57,7 @@ class SQLite(Dialect):
     savepoint_needs_begin: ClassVar[bool] = True
     most_marks: ClassVar[int] = 2000
     without_locator: ClassVar[str] = "its columns take every name of its row id"
+    client: ClassVar[str] = "sqlite3 FILE"
     capture_limits: ClassVar[tuple[str, ...]] = (
         "programs that auditcli does not track have no transaction id: their records of one moment are shown together",
         "a negative zero is recorded as zero",
@@ -178,6 +180,12 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
             "UNION ALL SELECT name, type, tbl_name FROM temp.sqlite_master) "
             f"WHERE type = 'trigger' AND tbl_name = {MARK} COLLATE NOCASE AND NOT {ours} ORDER BY name"
         )
+
+    def literal(self, value: Any) -> str:
+        return sqlite_script.literal(value)
+
+    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+        return sqlite_script.script(steps, lock_timeout)
 
     def lock_holder_hint(self) -> str:
         return (

@@ -152,6 +152,27 @@ def test_a_row_that_went_with_its_children_comes_back_with_them(story: Server) -
     assert story.audit("verify").code == 0
 
 
+def test_a_plan_is_saved_without_the_password_and_applied_later(story: Server, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    url = story.url.set(password="geheim") if story.url.get_backend_name() == "postgresql" else story.url
+
+    saved = story.run(
+        *("-u", url.render_as_string(hide_password=False), "undo", "table:orders", "event:update"),
+        *("--save", str(plan), "--as", "dora"),
+    )
+    undecided = story.audit("apply", str(plan), "--yes")
+    plan.write_text(
+        plan.read_text(encoding="utf-8").replace('"decision": null', '"decision": "keep"'), encoding="utf-8"
+    )
+    applied = story.audit("apply", str(plan), "--yes", "--as", "erik")
+
+    assert (saved.code, undecided.code, applied.code) == (0, 5, 0), applied.err
+    assert "geheim" not in plan.read_text(encoding="utf-8") + saved.err
+    assert [str(total) for (total,) in story.rows("SELECT total FROM orders ORDER BY id")] == ["5.00", "7.25"]
+    assert story.audit("redo", "--as", "erik", "--yes").code == 0
+    assert story.audit("verify").code == 0
+
+
 def test_paused_tables_leave_a_gap_that_verify_knows(story: Server) -> None:
     assert story.audit("pause", "orders", "-m", "load").code == 0
     story.write("UPDATE orders SET status = 'unseen' WHERE id = 1")
