@@ -6,7 +6,8 @@ PYTHONS = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 VENV = .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --editable
-PYTEST_ARGS = --numprocesses auto
+# Tests wait for the database servers half of the time.
+PYTEST_ARGS = --numprocesses $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 MINUTES = 10
 
 # What was installed went with the interpreter.

@@ -34,7 +34,7 @@ def check_options(target: Target, how: ApplyOptions, who: WhoOptions, *, writes:
         raise UsageError("--dry-run and --rehearse contradict each other", hint="--dry-run writes nothing at all")
     if writes and not how.dry_run:
         refuse_read_only(target)
-    if not (how.dry_run or how.rehearse):
+    if writes and not (how.dry_run or how.rehearse):
         check_reason(target, who)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from auditcli.fold import ABSENT, Absent
 from auditcli.model import Change, EventType, RowKey, Source, TableName
-from auditcli.plan import Cascade, CellStep, Conflict, ConflictKind, Plan, PlanOptions, Step, StepKind
+from auditcli.plan import Also, Cascade, CellStep, Conflict, ConflictKind, Plan, PlanOptions, Step, StepKind
 from auditcli.planning.savedplan import Origin
 
 
@@ -34,6 +34,16 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "options": asdict(plan.options),
         "undone_ids": plan.undone_ids,
         "cascades": [{**_table(each.table), "row": each.row, "action": each.action} for each in plan.cascades],
+        "also": [
+            {
+                **_row(each.table, each.row),
+                "id": each.log_id,
+                "event_type": each.event_type.value,
+                "columns": list(each.columns),
+                "actor": each.actor,
+            }
+            for each in plan.also
+        ],
         "notes": plan.notes,
     }
 
@@ -51,6 +61,17 @@ def plan_from_json(stored: Mapping[str, Any], steps: tuple[Step, ...], conflicts
         undone_ids=tuple((first, last) for first, last in stored["undone_ids"]),
         selected=stored["selected"],
         cascades=tuple(Cascade(_table_of(each), each["row"], each["action"]) for each in stored["cascades"]),
+        also=tuple(
+            Also(
+                each["id"],
+                _table_of(each),
+                _row_of(each),
+                EventType(each["event_type"]),
+                tuple(each["columns"]),
+                each["actor"],
+            )
+            for each in stored["also"]
+        ),
     )
 
 

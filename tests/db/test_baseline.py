@@ -16,6 +16,8 @@ from auditcli.errors import LogError
 from auditcli.init import Wishes, prepare
 from auditcli.log.tables import log_tables
 
+pytestmark = pytest.mark.thorough
+
 NAMES = ["a", "b", "c", "d", "e", "f", "g"]
 
 

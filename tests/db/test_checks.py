@@ -16,6 +16,8 @@ from auditcli.log.reader import LogReader
 from auditcli.log.tables import log_tables
 from tests.databases import scratch_url
 
+pytestmark = pytest.mark.thorough
+
 SERVERS = ("postgresql", "postgresql 18", "mariadb")
 
 

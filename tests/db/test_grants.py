@@ -17,6 +17,8 @@ from auditcli.init import Wishes, prepare
 from tests.databases import scratch_url
 from tests.db.write_paths import WRITES, Recorded, Tag
 
+pytestmark = pytest.mark.thorough
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 LISTENERS = re.search(r"-- listeners\n(.*?)```", README, re.DOTALL)

@@ -24,6 +24,8 @@ from auditcli.log.reader import LogReader
 from auditcli.log.tables import log_tables
 from auditcli.status import read_status
 
+pytestmark = pytest.mark.thorough
+
 TABLES = """
 CREATE TABLE customer (id INTEGER PRIMARY KEY, email TEXT, password TEXT);
 CREATE TABLE "o'd ""%s :x" ("k%" INTEGER PRIMARY KEY, "a ""b" TEXT);

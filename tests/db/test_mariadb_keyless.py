@@ -14,6 +14,8 @@ from auditcli.undo import plan_undo
 from tests.db.mariadb import scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 LOOSE = "CREATE TABLE loose (a INT, b VARCHAR(5))"
 ROWS = "INSERT INTO loose VALUES (1, 'x'), (1, 'x'), (1, 'x'), (1, 'X'), (NULL, NULL), (NULL, NULL)"
 

@@ -30,6 +30,8 @@ from auditcli.errors import CaptureError, UnrecordableWrite
 from tests.db.mariadb import scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 TABLES = (
     "CREATE TABLE p (id INT PRIMARY KEY, v INT, code VARCHAR(10) UNIQUE)",
     """CREATE TABLE c (id INT PRIMARY KEY, p INT, code VARCHAR(10),

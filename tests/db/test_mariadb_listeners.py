@@ -17,6 +17,8 @@ from auditcli.errors import UnrecordableWrite
 from tests.db.mariadb import scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 ITEM = "CREATE TABLE item (id INT PRIMARY KEY AUTO_INCREMENT, code VARCHAR(20) UNIQUE, n INT, note TEXT INVISIBLE)"
 CHILD = """CREATE TABLE child (id INT PRIMARY KEY, code VARCHAR(20),
   FOREIGN KEY (code) REFERENCES item (code) ON UPDATE CASCADE)"""

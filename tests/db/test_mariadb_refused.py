@@ -18,6 +18,8 @@ from auditcli.undo import plan_undo
 from tests.db.mariadb import scratch_engine
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def engine() -> Iterator[Engine]:

@@ -28,6 +28,8 @@ from auditcli.undo import plan_undo
 from tests.db.postgres import POSTGRESQL, scratch_engine, wait_until
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 NAMES = LogNames(log_tables().changelog_name, TableName(log_tables().transaction.name))
 ITEM = "CREATE TABLE item (id int PRIMARY KEY, name text)"
 ITEM_TABLE = Table("item", MetaData(), Column("id", Integer, primary_key=True), Column("name", Text))

@@ -30,6 +30,8 @@ from tests.db.logbook import Logbook
 from tests.db.recorded import enforce_foreign_keys
 from tests.db.replayed import Killed, exactly, killed_after, opened, replay
 
+pytestmark = pytest.mark.thorough
+
 ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, price INTEGER)"
 SKIP, FORCE = PlanOptions(skip_conflicts=True), PlanOptions(force=True)
 

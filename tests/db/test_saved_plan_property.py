@@ -31,6 +31,8 @@ from auditcli.recheck import recheck
 from auditcli.saved import origin_of
 from auditcli.undo import plan_undo
 
+pytestmark = pytest.mark.thorough
+
 LOG = log_tables()
 NOW = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 

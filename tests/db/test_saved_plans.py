@@ -22,6 +22,8 @@ from auditcli.recheck import recheck
 from auditcli.saved import check_origin, origin_of, read_plan, saving
 from auditcli.undo import plan_redo, plan_undo
 
+pytestmark = pytest.mark.thorough
+
 LOG = log_tables()
 
 DDL = (

@@ -15,6 +15,8 @@ from auditcli.driver import dialect_of
 from auditcli.init import Wishes, prepare
 from auditcli.log.tables import log_tables
 
+pytestmark = pytest.mark.thorough
+
 
 @dataclass(frozen=True)
 class Ran:

@@ -30,6 +30,8 @@ from tests.clients import run_script
 from tests.databases import scratch_url
 from tests.db import test_mariadb_types, test_postgresql_types
 
+pytestmark = pytest.mark.thorough
+
 LOG = log_tables()
 
 SHOP = (

@@ -14,6 +14,8 @@ from auditcli.errors import LogError
 from tests.databases import scratch_url
 from tests.db.write_paths import WRITES, Recorded, Tag
 
+pytestmark = pytest.mark.thorough
+
 WAYS = ("orm insert", "core update", "orm delete with cascade in the database", "orm many to many", "key change")
 
 

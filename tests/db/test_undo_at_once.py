@@ -24,6 +24,8 @@ from tests.databases import scratch_url
 from tests.db.shop import kinds
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 LOG = log_tables()
 TABLES = (
     "CREATE TABLE parent (id INTEGER PRIMARY KEY, price INTEGER, name VARCHAR(20))",

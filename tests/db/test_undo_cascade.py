@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from auditcli.planning.planvalues import plan_from_json, plan_to_json
 from tests.db.shop import Shop, kinds
 
 
@@ -66,6 +68,17 @@ def test_a_row_that_was_deleted_since_comes_back_as_it_was(shop: Shop) -> None:
     shop.apply(shop.undo(mine, cascade=True))
 
     assert shop.rows("album", "id, title, price") == [(1, "x", 1.5)]
+
+
+def test_a_saved_plan_keeps_what_is_taken_back_along(shop: Shop) -> None:
+    mine = shop.update("album", 1, price=2)
+    shop.update("album", 1, "bob", price=3)
+    plan = shop.undo(mine, cascade=True)
+
+    kept = plan_from_json(json.loads(json.dumps(plan_to_json(plan))), plan.steps, plan.conflicts)
+
+    assert plan.also
+    assert kept == plan
 
 
 def test_what_the_log_does_not_know_stays_a_conflict(shop: Shop) -> None:

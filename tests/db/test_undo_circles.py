@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import Engine
 
 from auditcli.apply import apply_plan
 from auditcli.log.tables import log_tables
 from auditcli.undo import plan_undo
 from tests.db.watched import Watched
+
+pytestmark = pytest.mark.thorough
 
 NODE = "CREATE TABLE node (id INT PRIMARY KEY, up INT, FOREIGN KEY (up) REFERENCES node (id) ON DELETE CASCADE)"
 LEAF = """CREATE TABLE leaf (id INT PRIMARY KEY, n INT NOT NULL,

@@ -16,6 +16,8 @@ from auditcli.undo import plan_undo
 from tests.databases import scratch_url
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 LOG = log_tables()
 TABLES = (
     "CREATE TABLE item (id INTEGER PRIMARY KEY, price INTEGER, CHECK (price <> 13))",

@@ -18,6 +18,8 @@ from auditcli.log.tables import log_tables
 from auditcli.pause import pause, resume
 from auditcli.verify import Difference, Verification
 
+pytestmark = pytest.mark.thorough
+
 SQLITE = dialect_named("sqlite")
 
 

@@ -15,6 +15,8 @@ import auditcli
 from tests.databases import scratch_url
 from tests.db.write_paths import PLAIN_WRITES, WRITES, Recorded, Tag
 
+pytestmark = pytest.mark.thorough
+
 
 class AsyncRecorded(Recorded):
     """The shop, written over asyncpg; what the log says is read over a driver that isn't asynchronous."""
