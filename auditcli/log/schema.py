@@ -28,6 +28,19 @@ def remembered_shapes(connection: Connection, tables: LogTables) -> dict[TableNa
     return {shape.table: shape for shape in map(TableShape.from_json, rows)}
 
 
+def first_noticed(connection: Connection, tables: LogTables, table: TableName) -> tuple[int, datetime] | None:
+    """After which log id, and when, the log got to know the table; None where it never did."""
+    shape_log = tables.table_shape.c
+    noticed = (
+        select(shape_log.after_id, shape_log.timestamp)
+        .where(shape_log.table_name == table.name, shape_log.table_schema.is_not_distinct_from(table.schema))
+        .order_by(shape_log.after_id, shape_log.id)
+        .limit(1)
+    )
+    found = connection.execute(noticed).first()
+    return None if found is None else (found[0], found[1])
+
+
 def remember_shapes(
     connection: Connection, tables: LogTables, shapes: Iterable[TableShape], now: datetime
 ) -> tuple[TableName, ...]:
