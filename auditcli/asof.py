@@ -92,7 +92,7 @@ def _read(
     tracking = read_tracking(reader.connection, reader.tables)
     found = sorted({*live, *reader.tracked_tables()} - reader.tables.table_names, key=str)
     recorded = [table for table in found if tracking.covers(table)]
-    tables = recorded if wanted is None else _only(recorded, wanted)
+    tables = recorded if wanted is None else _only([*recorded, *reader.tracked_tables()], wanted)
     runs = {
         table: TableRun(reader, database, place, table, live.get(table), tracking, number)
         for number, table in enumerate(tables, 1)
@@ -108,14 +108,15 @@ def _read(
     return Past(place.boundary, there, {table: each.kept for table, each in runs.items()}, unrecorded)
 
 
-def _only(recorded: Sequence[TableName], wanted: Collection[TableName]) -> list[TableName]:
+def _only(known: Collection[TableName], wanted: Collection[TableName]) -> list[TableName]:
+    tables = sorted(set(known), key=str)
     for table in wanted:
-        if table not in recorded:
+        if table not in tables:
             raise NotFound(
                 f"nothing is recorded of a table {table}",
-                hint=f"recorded tables: {', '.join(map(str, recorded)) or 'none yet'}",
+                hint=f"recorded tables: {', '.join(map(str, tables)) or 'none yet'}",
             )
-    return [table for table in recorded if table in wanted]
+    return [table for table in tables if table in wanted]
 
 
 def _read_log(reader: LogReader, place: Place, runs: Mapping[TableName, TableRun], tell: Callable[[str], None]) -> None:

@@ -7,22 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
-from auditcli import codec
 from auditcli.apply import PlanConflict
+from auditcli.asof import as_of
 from auditcli.clock import Clock, utc_now
 from auditcli.connect import Database, same_database
-from auditcli.driver import run
 from auditcli.errors import ConflictError, LogError, UsageError
 from auditcli.feed import INTERVAL, Delivered, Feed, Place, place_after
 from auditcli.log.reader import LogReader
 from auditcli.log.replay_place import KeptPlace
-from auditcli.log.schema import read_shapes
-from auditcli.log.settings import read_tracking
-from auditcli.model import Change, EventType, Image, TableName
+from auditcli.model import TableName
 from auditcli.plan import Conflict, ConflictKind, PlanOptions
-from auditcli.replaying.beginning import Beginning, beginning
 from auditcli.replaying.target import HeldBack, ReplayTarget, Written
-from auditcli.rows import RowReader
 from auditcli.selection import Selection, matches
 from auditcli.transfer import Transfer
 from auditcli.watermark import Watermark
@@ -216,51 +211,24 @@ class Replay:
         with_rows: bool,
     ) -> None:
         """Bring in the rows as they were, and keep the place, in one transaction."""
-        keys = {table: target.shapes[table].primary_key if table in target.shapes else () for table in tables}
-        with beginning(keys) as rows:
-            if with_rows:
-                self._read_beginning(rows, reader, tables, after.log_id)
-
-            def changes(table: TableName) -> Iterator[Change]:
-                return (self._as_change(table, image, keys[table]) for image in rows.rows(table))
-
-            try:
-                with target.transaction():
-                    if self._options.rebuild:
-                        target.clear(tables)
-                    written = target.write_beginning(changes, tables) if with_rows else Written()
-                    target.move(kept, after)
-            except PlanConflict as conflict:
-                raise self._conflict_of("what the log begins with", conflict, after.log_id) from conflict
+        rows = as_of(reader, after.log_id, wanted=tables if with_rows else (), tell=self._tell_of_beginning)
+        try:
+            with rows as past, target.transaction():
+                if self._options.rebuild:
+                    target.clear(tables)
+                written = target.write_rows(past.whole_rows, tables)
+                target.move(kept, after)
+        except PlanConflict as conflict:
+            raise self._conflict_of("what the log begins with", conflict, after.log_id) from conflict
         self._kept = after
         self.progress.stage = ""
         self.progress.beginning_rows = written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
 
-    def _read_beginning(self, rows: Beginning, reader: LogReader, tables: Sequence[TableName], after_id: int) -> None:
-        """Read log and rows as they are at one moment."""
-        connection, dialect = reader.connection, reader.dialect
-        connection.rollback()
-        if dialect.begin_snapshot_sql is not None:
-            run(connection, dialect.begin_snapshot_sql)
-        rows.read(reader, after_id, reader.last_id(), self._tell_of_beginning)
-        tracking = read_tracking(connection, reader.tables)
-        shapes = read_shapes(connection, dialect).tables
-        for table in tables:
-            if table in shapes:
-                masked = tracking.masked_of(table)
-                live = RowReader(connection, dialect).all_of(tracking.recorded(shapes[table]))
-                rows.add_untold(table, (_without(row.image, masked) for row in live))
-        connection.rollback()
-
-    def _tell_of_beginning(self, records: int) -> None:
-        self.progress.stage = f"looking for the rows to begin with, {records:,} records read"
+    def _tell_of_beginning(self, stage: str) -> None:
+        self.progress.stage = f"looking for the rows to begin with, {stage}"
         self._tell(self.progress)
-
-    def _as_change(self, table: TableName, image: Image, key: Sequence[str]) -> Change:
-        row_id = codec.row_id_of(image, key)
-        return Change(0, self._clock(), table, row_id, EventType.INSERT, None, image)
 
     def _taken_up(self, reader: LogReader, held: Sequence[int]) -> Iterator[_Waiting]:
         """The transactions that an earlier run held back, by the ids of their last records."""
@@ -412,10 +380,6 @@ def _from_kept_place(feed: Feed, selection: Selection) -> list[Delivered]:
         return feed.deliver(selection)
     except LogError as error:
         raise LogError(f"the place kept in the target does not fit: {error.message}", hint=_MOVED_HINT) from error
-
-
-def _without(image: Image, left_out: frozenset[str]) -> Image:
-    return {column: value for column, value in image.items() if column not in left_out}
 
 
 def _tables(reader: LogReader, selection: Selection) -> list[TableName]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from auditcli import codec
 from auditcli.apply import PlanConflict, carry_steps, clear_tables, commit_carried, taking_any_value
 from auditcli.applying.refusal import Refused
 from auditcli.capture.context import context
@@ -22,9 +24,8 @@ from auditcli.log.replay_place import KeptPlace, ReplayPlaces
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
 from auditcli.log.upgrade import find_log
-from auditcli.model import Change, TableName
+from auditcli.model import Change, EventType, Image, TableName
 from auditcli.plan import Conflict, PlanOptions
-from auditcli.replaying.beginning import in_parents_first_order
 from auditcli.replaying.planning import Draft, arrival, net_changes, plan_arrivals, without
 from auditcli.rows import RowReader
 from auditcli.shape import TableShape
@@ -281,20 +282,20 @@ class ReplayTarget:
             self._depth -= 1
         self.connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
 
-    def write_beginning(
-        self, steps_of: Callable[[TableName], Iterable[Change]], tables: Sequence[TableName]
+    def write_rows(
+        self,
+        rows_of: Callable[[TableName], Iterable[Image]],
+        tables: Sequence[TableName],
+        tell: Callable[[int], None] = lambda _rows: None,
     ) -> Written:
-        """Bring in the rows that a replay stands on, in the transaction that the caller has open."""
+        """Bring in rows as they are, tables that are referred to first, in the transaction that the caller has open."""
         written = Written()
         waiting: list[Change] = []
         for table in self._ordered(tables):
-            batch: list[Change] = []
-            for change in steps_of(table):
-                batch.append(change)
-                if len(batch) == _BATCH:
-                    self._begin_with(batch, written, waiting)
-                    batch = []
-            self._begin_with(batch, written, waiting)
+            arriving = iter(rows_of(table))
+            while batch := [self._as_change(table, image) for image in islice(arriving, _BATCH)]:
+                self._begin_with(batch, written, waiting)
+                tell(written.rows)
         while waiting:
             again: list[Change] = []
             self._begin_with(waiting, written, again)
@@ -303,6 +304,10 @@ class ReplayTarget:
                     self._do(waiting)
             waiting = again
         return written
+
+    def _as_change(self, table: TableName, image: Image) -> Change:
+        key = self.shapes[table].primary_key if table in self.shapes else ()
+        return Change(0, self.clock(), table, codec.row_id_of(image, key), EventType.INSERT, None, image)
 
     def _begin_with(self, batch: Sequence[Change], written: Written, waiting: list[Change]) -> None:
         try:
@@ -335,7 +340,7 @@ class ReplayTarget:
         references = {
             name: {key.referred for key in self._shape(table).foreign_keys} for name, table in by_name.items()
         }
-        return [by_name[name] for name in in_parents_first_order(by_name, references)]
+        return [by_name[name] for name in _parents_first(by_name, references)]
 
     def _refusal(self, refused: Refused) -> Exception:
         if self._is_held_back(refused):
@@ -372,3 +377,15 @@ class ReplayTarget:
         return AuditError(
             f"the target refuses it, the place is kept: {error.orig}", hint="mend that, then run the same command again"
         )
+
+
+def _parents_first(tables: Collection[TableName], references: Mapping[TableName, set[TableName]]) -> list[TableName]:
+    """The tables so that each comes after those that it refers to, as far as circles let it."""
+    ordered: list[TableName] = []
+    left = sorted(tables, key=str)
+    while left:
+        free = [table for table in left if not (references.get(table, set()) - {table}) & set(left)]
+        chosen = free or left[:1]
+        ordered += chosen
+        left = [table for table in left if table not in chosen]
+    return ordered

@@ -16,7 +16,7 @@ class Doubt(StrEnum):
     """Why rows may have been other than they are shown.
 
     `gap`: changes may be missing since. `later`: recording began after the position, and rows that were not changed
-    since are shown as they were then. `unrecorded`: nothing is recorded of the table, and it is shown as it is now.
+    since are shown as they were then. `unrecorded`: nothing is recorded of the table, or nothing any more.
     `dropped`: the table is gone, and only rows that the log speaks of are known. `added`: the columns came later, and
     what stood for them is unknown. `lost`: the columns are gone, and for `rows` rows their values are unknown.
     `retyped`: the columns had another type. `hidden`: the columns are masked, or left out of the log.

@@ -60,6 +60,7 @@ class TableRun:
         self._place = place
         self._table = table
         self._live = None if live is None else tracking.recorded(live)
+        self._is_covered = tracking.covers(table)
         epochs = reader.epochs(table)
         self._shapes = Shapes(
             then=_shape_at(epochs, place.boundary),
@@ -125,9 +126,9 @@ class TableRun:
         if self._live is None:
             yield Caveat(Doubt.DROPPED, self._table)
         noticed = first_noticed(self._reader.connection, self._reader.tables, self._table)
+        if not self._is_covered or (noticed is None and not self._has_records()):
+            yield Caveat(Doubt.UNRECORDED, self._table)
         if noticed is None:
-            if self._live is not None and not self._has_records():
-                yield Caveat(Doubt.UNRECORDED, self._table)
             return
         after_id, since = noticed
         is_before = place.moment is not None and place.moment < since and place.boundary == after_id

@@ -42,10 +42,10 @@ def rows_then(engine: Engine, boundary: int, **options: Any) -> Rows:
 
 def table_then(engine: Engine, name: str, boundary: int, **options: Any) -> list[Image]:
     """One table's rows at a log id, in order."""
-    with engine.connect() as connection:
-        with as_of(_reader(connection), boundary, wanted=[TableName(name)], **options) as past:
-            [table] = past.tables
-            return list(past.rows(table))
+    wanted = [TableName(name)]
+    with engine.connect() as connection, as_of(_reader(connection), boundary, wanted=wanted, **options) as past:
+        [table] = past.tables
+        return list(past.rows(table))
 
 
 def caveats_then(engine: Engine, boundary: int, *names: str, **options: Any) -> list[tuple[str, str, tuple[str, ...]]]:
