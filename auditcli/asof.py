@@ -23,7 +23,7 @@ from auditcli.rewinding.scratch import Kept, scratch
 from auditcli.rewinding.table import PastTable, Place, TableRun
 from auditcli.selection import Alternatives, Selection
 
-__all__ = ["Caveat", "Doubt", "Past", "PastTable", "as_of"]
+__all__ = ["Caveat", "Doubt", "Past", "PastTable", "as_of", "recorded_tables"]
 
 _TOLD_EVERY = 1000
 
@@ -79,6 +79,14 @@ def as_of(
         past = _read(reader, database, Place(boundary, moment), wanted, tell or (lambda _text: None))
         connection.rollback()
         yield past
+
+
+def recorded_tables(reader: LogReader) -> list[TableName]:
+    """The tables that can be asked for: those that are recorded, and those that the log remembers."""
+    live = read_shapes(reader.connection, reader.dialect).tables
+    tracking = read_tracking(reader.connection, reader.tables)
+    covered = {table for table in live if tracking.covers(table)}
+    return sorted({*covered, *reader.tracked_tables()} - reader.tables.table_names, key=str)
 
 
 def _read(

@@ -43,10 +43,15 @@ def row_history(reader: LogReader, row: RowKey) -> list[Change]:
     return history
 
 
-def blame(reader: LogReader, row: RowKey) -> list[ColumnBlame]:
-    """Who last wrote each column of a row."""
+def blame(reader: LogReader, row: RowKey, boundary: int | None = None) -> list[ColumnBlame]:
+    """Who last wrote each column of a row, or had last written it at a position; nothing of a row that came later."""
     history = row_history(reader, row)
-    return [ColumnBlame(column, value, _last_writer(history, column)) for column, value in history[-1].image.items()]
+    if boundary is None:
+        past, image = history, history[-1].image
+    else:
+        past, later = _split(reader, history, boundary)
+        image = past[-1].image if past else later[0].before or {}
+    return [ColumnBlame(column, value, _last_writer(past, column)) for column, value in image.items()]
 
 
 def row_at(reader: LogReader, row: RowKey, boundary: int) -> Image | None:
@@ -57,12 +62,17 @@ def row_at(reader: LogReader, row: RowKey, boundary: int) -> Image | None:
 def row_state(reader: LogReader, row: RowKey, boundary: int) -> RowState:
     """A row at a position, and what made it so; a transaction that had not ended by then had not happened."""
     history = row_history(reader, row)
-    unfinished = reader.straddling(boundary)
-    happened = [change.id <= boundary and change.transaction_id not in unfinished for change in history]
-    before = [change for change, is_past in zip(history, happened, strict=True) if is_past]
-    later = [change for change, is_past in zip(history, happened, strict=True) if not is_past]
+    before, later = _split(reader, history, boundary)
     image = before[-1].after if before else history[0].before
     return RowState(image, before[-1] if before else None, later[0] if later else None)
+
+
+def _split(reader: LogReader, history: Sequence[Change], boundary: int) -> tuple[list[Change], list[Change]]:
+    """The changes that had happened by then, and the later ones."""
+    unfinished = reader.straddling(boundary)
+    happened = [change.id <= boundary and change.transaction_id not in unfinished for change in history]
+    past = [change for change, is_past in zip(history, happened, strict=True) if is_past]
+    return past, [change for change, is_past in zip(history, happened, strict=True) if not is_past]
 
 
 def _last_writer(history: Sequence[Change], column: str) -> Change | None:

@@ -13,6 +13,7 @@ import typer
 
 from auditcli import __version__
 from auditcli.cli.apply import apply
+from auditcli.cli.at import at
 from auditcli.cli.context import AppContext, GlobalOptions
 from auditcli.cli.demo import demo
 from auditcli.cli.diff import diff
@@ -45,6 +46,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     diff,
     row,
     blame,
+    at,
     undo,
     redo,
     replay,

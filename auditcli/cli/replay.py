@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from auditcli.cli.context import AppContext
+from auditcli.cli.elsewhere import ask_before, find_other, other_database
 from auditcli.cli.options import SelectionOptions, WhoOptions, Words
-from auditcli.cli.who import actor_of, check_reason
-from auditcli.errors import CannotConnect, Declined, ExitCode, NotFound, UsageError
+from auditcli.cli.who import actor_of
+from auditcli.errors import ExitCode, NotFound, UsageError
 
 if TYPE_CHECKING:
     from auditcli.config import Target
@@ -60,35 +57,19 @@ def replay(app: AppContext, selecting: SelectionOptions, how: ReplayFlags, who: 
     """
     if how.force and how.skip_conflicts:
         raise UsageError("--force and --skip-conflicts contradict each other", hint="give one of them")
-    target = _target(how, who)
+    target = find_other(how.to, who, writing=not how.dry_run)
     speed = _speed(how.speed)
-    with app.database() as source, _opened(target, how) as database:
+    creating = other_database(
+        target,
+        create=how.create_tables and not how.dry_run,
+        hint="--create-tables makes it; a dry run does not",
+        lock_timeout=how.lock_timeout,
+    )
+    with app.database() as source, creating as database:
         options = _options(app, source, selecting, words, how, speed)
         app.out.note(f"target: {target.masked_url}")
         _ask(app, target, how)
         return _run(app, source, database, options, actor_of(who))
-
-
-def _target(how: ReplayFlags, who: WhoOptions) -> Target:
-    from auditcli.config import find_target
-    from auditcli.connect import refuse_read_only
-
-    target = find_target(how.to, None, os.environ, Path.cwd())
-    if not how.dry_run:
-        refuse_read_only(target)
-        check_reason(target, who)
-    return target
-
-
-def _opened(target: Target, how: ReplayFlags) -> closing[Database]:
-    from auditcli.connect import create_sqlite_file, open_database, sqlite_path
-
-    path = sqlite_path(target.url)
-    if path is not None and not path.exists():
-        if not how.create_tables or how.dry_run:
-            raise CannotConnect(f"no such file: {path}", hint="--create-tables makes it; a dry run does not")
-        create_sqlite_file(target.url)
-    return closing(open_database(target, writing=True, lock_timeout=how.lock_timeout))
 
 
 def _options(
@@ -135,18 +116,8 @@ def _ask(app: AppContext, target: Target, how: ReplayFlags) -> None:
     """Raise Declined unless a target whose rows go, or that is protected, is meant."""
     if how.dry_run or not (how.rebuild or target.protected):
         return
-    word = (target.profile or "protected") if target.protected else None
-    if how.yes and word is None:
-        return
-    if word is not None and how.confirm == word:
-        return
     question = f"{'empty and refill the tables of' if how.rebuild else 'replay into'} {target.masked_url}?"
-    way_out = "--yes answers it" if word is None else f"--confirm {word} answers it"
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise Declined(f"would have to ask: {question}", hint=f"{way_out}; --dry-run only tries")
-    answer = app.out.ask(f"{question} {'[y/N]' if word is None else f'type {word}:'} ").strip()
-    if answer != word if word is not None else answer.lower() not in ("y", "yes"):
-        raise Declined("declined; nothing was written")
+    ask_before(app, target, question, yes=how.yes, confirm=how.confirm)
 
 
 def _run(app: AppContext, source: Database, database: Database, options: ReplayOptions, actor: str) -> int:

@@ -70,6 +70,8 @@ class ReplayTarget:
     shapes: Mapping[TableName, TableShape]
     dry_run: bool = False
     by: str | None = None
+    kept: str = "the place is kept"
+    """What an error says of the target."""
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -85,6 +87,19 @@ class ReplayTarget:
 
     def prepare(self, tables: Iterable[TableName], *, create: bool) -> None:
         """See that the tables are there and can hold what comes; raises NotFound and UsageError where they can't."""
+        missing = self.missing(tables, create=create)
+        if missing and self.dry_run and not self._dialect.transactional_ddl:
+            raise UsageError(
+                "definitions can't be rehearsed on this database: they commit",
+                hint="--create-tables --until 0 makes them first, with the rows as they were at the start",
+            )
+        with self.transaction():
+            self.create(missing)
+            if not self.dry_run:
+                self.places.create(self.connection)
+
+    def missing(self, tables: Iterable[TableName], *, create: bool) -> list[TableName]:
+        """The tables that are to be created; the others have the columns that it takes."""
         wanted = sorted(tables, key=str)
         there = read_shapes(self.connection, self._dialect).tables
         missing = [table for table in wanted if self.transfer.table(table) not in there]
@@ -100,19 +115,22 @@ class ReplayTarget:
         for table in wanted:
             if table in self.shapes and table not in missing:
                 self._check_columns(self.shapes[table], there[self.transfer.table(table)])
-        if missing and self.dry_run and not self._dialect.transactional_ddl:
-            raise UsageError(
-                "definitions can't be rehearsed on this database: they commit",
-                hint="--create-tables --until 0 makes them first, with the rows as they were at the start",
-            )
-        with self.transaction():
-            if missing:
-                self.notes += create_tables(
-                    self.connection, [self.shapes[table] for table in missing], self.transfer, self.shapes.values()
-                )
-            if not self.dry_run:
-                self.places.create(self.connection)
-        self._plain = None
+        return missing
+
+    def create(self, tables: Sequence[TableName]) -> None:
+        """Create tables in the running transaction."""
+        if tables:
+            shapes = [self.shapes[table] for table in tables]
+            self.notes += create_tables(self.connection, shapes, self.transfer, self.shapes.values())
+        self._plain = self._entered = None
+
+    def with_rows(self, tables: Iterable[TableName]) -> list[TableName]:
+        """Those of the tables that have rows."""
+        there = read_shapes(self.connection, self._dialect).tables
+        pairs = ((table, there.get(self.transfer.table(table))) for table in tables)
+        found = [table for table, shape in pairs if shape is not None and self._rows.page(shape, None, 1)]
+        self.connection.rollback()
+        return found
 
     def _check_columns(self, shape: TableShape, other: TableShape) -> None:
         differ = columns_that_differ(shape, other)
@@ -372,10 +390,10 @@ class ReplayTarget:
     def _explained(self, error: DBAPIError) -> AuditError:
         if self._dialect.is_lock_timeout(error):
             return LockTimeout(
-                "the target is locked; the place is kept, run it again", hint=self._dialect.lock_holder_hint()
+                f"the target is locked; {self.kept}, run it again", hint=self._dialect.lock_holder_hint()
             )
         return AuditError(
-            f"the target refuses it, the place is kept: {error.orig}", hint="mend that, then run the same command again"
+            f"the target refuses it, {self.kept}: {error.orig}", hint="mend that, then run the same command again"
         )
 
 

@@ -1,0 +1,75 @@
+"""Printing tables as they were: one table as its rows, several so that each row tells its table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from auditcli.cli.context import AppContext
+from auditcli.cli.formats import Format, table_lines, write_delimited, write_json
+from auditcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditcli.asof import Past, PastTable
+    from auditcli.present import Line
+
+_UNKNOWN = "?"
+"""Stands in a table for a value that nobody knows."""
+
+
+def print_past(app: AppContext, asked: str | None, past: Past, *, is_single: bool) -> None:
+    """The tables in the format that was asked for; `is_single` says that one table was named."""
+    form = app.out.format(asked)
+    if form is Format.TABLE:
+        with app.out.paged():
+            for table in past.tables:
+                app.out.lines(_lines(past, table))
+    elif form in (Format.CSV, Format.TSV):
+        _print_delimited(app, form, past)
+    elif is_single:
+        write_json(app.out.machine_stream, form, past.rows(past.tables[0]))
+    elif form is Format.JSONL:
+        write_json(app.out.machine_stream, form, _rows_with_tables(past))
+    else:
+        _print_object(app, past)
+
+
+def _lines(past: Past, table: PastTable) -> Iterator[Line]:
+    from auditcli.present import Span, Style, counted, value_text
+
+    yield (Span(str(table.table), Style.IDENTITY), Span(f"  {counted(table.rows, 'row')}", Style.DIM))
+    rows = [
+        [value_text(image[column]) if column in image else _UNKNOWN for column in table.columns]
+        for image in past.rows(table)
+    ]
+    yield from table_lines(table.columns, rows)
+    yield ()
+
+
+def _print_delimited(app: AppContext, form: Format, past: Past) -> None:
+    if len(past.tables) > 1:
+        raise UsageError(
+            f"{form.value} holds one table, and there were {len(past.tables)}",
+            hint="choose one with --table, or print them all with -o jsonl",
+        )
+    for table in past.tables:
+        rows = ([image.get(column) for column in table.columns] for image in past.rows(table))
+        write_delimited(app.out.machine_stream, form, table.columns, rows)
+
+
+def _rows_with_tables(past: Past) -> Iterator[dict[str, object]]:
+    for table in past.tables:
+        for image in past.rows(table):
+            yield {"table": str(table.table), "row": image}
+
+
+def _print_object(app: AppContext, past: Past) -> None:
+    """One array of tables, their rows as they come."""
+    stream = app.out.machine_stream
+    separator = "[\n"
+    for table in past.tables:
+        stream.write(f'{separator}{{"table": {app.out.json_text(str(table.table))}, "rows": ')
+        write_json(stream, Format.JSON, past.rows(table))
+        stream.write("}")
+        separator = ",\n"
+    stream.write("[]\n" if separator == "[\n" else "\n]\n")
