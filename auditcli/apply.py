@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from auditcli.applying.carrying import CarriedWriting
+from auditcli.applying.counters import advance_counters
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.rehearsal import Rehearsal, Stage
 from auditcli.applying.ways import NetWriting, SingleWriting
@@ -60,7 +61,7 @@ class Outcome:
     """What applying a plan did; `transaction_id` is None where there was nothing to write.
 
     `corrected` are rows that triggers of the application's had to be overruled for; `stepwise` says that the rows went
-    back record by record, since the net steps were in each other's way.
+    back record by record, since the net steps were in each other's way. `notes` are what the user should know of.
     """
 
     plan: Plan
@@ -68,6 +69,7 @@ class Outcome:
     rows: int = 0
     corrected: int = 0
     stepwise: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def is_partial(self) -> bool:
@@ -270,12 +272,14 @@ class _Applying:
 
     def run(self) -> Outcome:
         writing = self._do()
+        notes = advance_counters(self._connection, self._scene.dialect, self._plan.steps, self._scene.shape)
         return Outcome(
             plan=self._plan,
             transaction_id=writing.recorder.transaction_id,
             rows=self._plan.rows,
             corrected=writing.corrected,
             stepwise=isinstance(writing, SingleWriting),
+            notes=tuple(notes),
         )
 
     def _do(self) -> Writing:

@@ -237,6 +237,7 @@ class Replay:
         self.progress.beginning_rows = written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
+        self._note(written)
 
     def _read_beginning(self, rows: Beginning, reader: LogReader, tables: Sequence[TableName], after_id: int) -> None:
         """Read log and rows as they are at one moment."""
@@ -394,6 +395,10 @@ class Replay:
         self.progress.rows += written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
+        self._note(written)
+
+    def _note(self, written: Written) -> None:
+        self.progress.notes += [note for note in written.notes if note not in self.progress.notes]
 
     def _wait_for_pace(self, delivered: Delivered) -> None:
         """Keep the distance that the transactions had, made shorter by `speed`."""

@@ -264,6 +264,17 @@ class Dialect(ABC):
         """How an INSERT begins that fails where another row is in its way."""
         return "INSERT INTO"
 
+    def values_words(self, shape: TableShape) -> str:
+        """Stands between an INSERT's columns and its values, so that it may give each column its value."""
+        return "VALUES"
+
+    def advance_counter(self, counter: str, lowest: int, highest: int) -> Fragment:
+        """Moves a column's counter past numbers that rows brought with them, never back; it stays so for good.
+
+        Returns a row with whether the counter is past them; no row where there is none of that name.
+        """
+        raise NotImplementedError
+
     def update_words(self, shape: TableShape) -> str:
         """How an UPDATE begins that fails where another row is in its way."""
         return "UPDATE"
@@ -315,10 +326,13 @@ class Dialect(ABC):
         """A value that `bind` or `guard` gave, as the database's own client reads it, exact and on one line."""
 
     @abstractmethod
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+    ) -> Iterator[str]:
         """The lines of a script in which each step changes exactly one row, or nothing happens at all.
 
-        `settings` are those under which values are read and compared; `lock_timeout` is in milliseconds.
+        `settings` are those under which values are read and compared; `lock_timeout` is in milliseconds; `closing` are
+        statements after the last step.
         """
 
     def inlined(self, fragment: Fragment) -> str:

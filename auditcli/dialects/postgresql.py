@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from auditcli.dialects import (
     postgresql_checks,
+    postgresql_counters,
     postgresql_portable,
     postgresql_script,
     postgresql_shapes,
@@ -165,6 +166,13 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def guard(self, column: ColumnShape, value: JsonValue) -> Fragment:
         return postgresql_values.guard(column, self.quote(column.name), value)
 
+    def values_words(self, shape: TableShape) -> str:
+        assigned = any(column.assigned for column in shape.columns)
+        return "OVERRIDING SYSTEM VALUE VALUES" if assigned else "VALUES"
+
+    def advance_counter(self, counter: str, lowest: int, highest: int) -> Fragment:
+        return postgresql_counters.advance(counter, lowest, highest)
+
     def set_lock_timeout_sql(self, milliseconds: int) -> str:
         return f"SET lock_timeout = {milliseconds:d}"
 
@@ -181,8 +189,10 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def literal(self, value: Any) -> str:
         return postgresql_script.literal(value)
 
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
-        return postgresql_script.script(steps, settings, lock_timeout)
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+    ) -> Iterator[str]:
+        return postgresql_script.script(steps, settings, lock_timeout, closing)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT pid, usename, state, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"

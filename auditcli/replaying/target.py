@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from auditcli.apply import PlanConflict, carry_steps, clear_tables, commit_carried, taking_any_value
+from auditcli.applying.counters import advance_counters
 from auditcli.applying.refusal import Refused
 from auditcli.capture.context import context
 from auditcli.capture.scene import Scene, quiet
@@ -49,12 +50,14 @@ class Written:
     rows: int = 0
     already: int = 0
     conflicts: tuple[Conflict, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def add(self, other: Written) -> None:
         """Count another one's in."""
         self.rows += other.rows
         self.already += other.already
         self.conflicts += other.conflicts
+        self.notes += tuple(note for note in other.notes if note not in self.notes)
 
 
 @dataclass
@@ -242,7 +245,13 @@ class ReplayTarget:
         draft = plan_arrivals(arrivals, live, self.transfer, self.options)
         self._check(draft)
         draft = self._carry(scene, draft)
-        return Written(len(draft.steps), draft.already, tuple(draft.conflicts))
+        return Written(len(draft.steps), draft.already, tuple(draft.conflicts), self._count_on(scene, draft))
+
+    def _count_on(self, scene: Scene, draft: Draft) -> tuple[str, ...]:
+        """Move counters past the rows' numbers; in a dry run they stay, since no rollback would take them back."""
+        if self.dry_run:
+            return ()
+        return tuple(advance_counters(self.connection, self._dialect, draft.steps, scene.shapes.tables.__getitem__))
 
     def _check(self, draft: Draft) -> None:
         if draft.conflicts and not self.options.skip_conflicts:
