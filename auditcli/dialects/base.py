@@ -287,6 +287,10 @@ class Dialect(ABC):
     def is_lock_timeout(self, error: BaseException) -> bool:
         """Whether a statement failed because somebody else held a lock for too long."""
 
+    def lost_race(self, error: BaseException) -> bool:
+        """Whether the transaction was ended in favour of another one, so that it may be done again as a whole."""
+        return False
+
     @abstractmethod
     def trigger_names_sql(self) -> str:
         """Lists the triggers of a table (its name is bound) that are not ours."""
@@ -425,7 +429,11 @@ class Dialect(ABC):
         """Reads locator and stored values of the rows that meet a condition, and may lock them."""
         expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]
         found = f"SELECT {', '.join(expressions)} FROM {self.table_sql(shape.table)} WHERE {condition}"
-        return f"{found} {self.row_lock_sql}".rstrip() if locking else found
+        if not (locking and self.row_lock_sql):
+            return found
+        # In one order by all, or two that lock the same rows might wait for each other.
+        order = f" ORDER BY {', '.join(self.locator_sql(shape))}" if shape.locator else ""
+        return f"{found}{order} {self.row_lock_sql}"
 
     def page_sql(self, shape: TableShape, size: int, *, after: bool, as_bytes: bool = False, lock: str = "") -> str:
         """Reads so many rows in the order of their locators, from the first one or from `after` a bound one on."""

@@ -19,6 +19,7 @@ from auditcli.shape import ColumnShape, TableShape
 
 _BROKEN_REFERENCES = frozenset({1216, 1217, 1451, 1452})
 _REFUSED_VALUES = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1411, 3140, 4025, 1690, 1367, 1916})
+_LOST_RACES = frozenset({1020, 1213})
 """The server's numbers of errors."""
 
 _IN_TRANSACTION = 1
@@ -179,6 +180,9 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
     def is_lock_timeout(self, error: BaseException) -> bool:
         # By its number: the words are in the server's language.
         return "(1205," in str(error) or "Lock wait timeout exceeded" in str(error)
+
+    def lost_race(self, error: BaseException) -> bool:
+        return _number(error) in _LOST_RACES
 
     def trigger_names_sql(self) -> str:
         prefix = mysql_triggers.TRIGGER_PREFIX

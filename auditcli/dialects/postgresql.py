@@ -27,6 +27,9 @@ from auditcli.shape import ColumnShape, TableShape
 
 _NUL = "\N{SYMBOL FOR NULL}"
 
+_LOST_RACES = frozenset({"40001", "40P01"})
+"""The codes of transactions that could not be put in an order with others, and of deadlocks."""
+
 
 class PostgreSQL(Dialect):
     """Facts and SQL text of PostgreSQL."""
@@ -177,7 +180,10 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
         return f"SET lock_timeout = {milliseconds:d}"
 
     def is_lock_timeout(self, error: BaseException) -> bool:
-        return "lock timeout" in str(error)
+        return _state(error) == "55P03"
+
+    def lost_race(self, error: BaseException) -> bool:
+        return _state(error) in _LOST_RACES
 
     def trigger_names_sql(self) -> str:
         prefix = postgresql_triggers.TRIGGER_PREFIX
@@ -210,7 +216,7 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
         return postgresql_portable.carried(value, column)
 
     def is_broken_reference(self, error: BaseException) -> bool:
-        return getattr(getattr(error, "orig", error), "sqlstate", None) == "23503"
+        return _state(error) == "23503"
 
     def is_refused_value(self, error: BaseException) -> bool:
         original = getattr(error, "orig", error)
@@ -222,3 +228,9 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
 
     def _column(self, shape: TableShape, name: str) -> str:
         return self.quote(name) if shape.column(name) else name
+
+
+def _state(error: BaseException) -> str | None:
+    """The five characters by which an error is known in every language."""
+    state: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return state
