@@ -225,6 +225,7 @@ class Replay:
         self.progress.beginning_rows = written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
+        self._note(written)
 
     def _tell_of_beginning(self, stage: str) -> None:
         self.progress.stage = f"looking for the rows to begin with, {stage}"
@@ -362,6 +363,10 @@ class Replay:
         self.progress.rows += written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
+        self._note(written)
+
+    def _note(self, written: Written) -> None:
+        self.progress.notes += [note for note in written.notes if note not in self.progress.notes]
 
     def _wait_for_pace(self, delivered: Delivered) -> None:
         """Keep the distance that the transactions had, made shorter by `speed`."""

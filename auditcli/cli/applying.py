@@ -172,6 +172,8 @@ def _tell(app: AppContext, outcome: Outcome) -> None:
         app.out.note(f"{counted(outcome.corrected, 'row')} had to be set again, since a trigger moved them")
     if outcome.stepwise:
         app.out.note("the rows went back change by change, since the net steps were in each other's way")
+    for note in outcome.notes:
+        app.out.note(f"note: {note}")
     if outcome.transaction_id is not None:
         way_back = f"audit {_OPPOSITE[plan.kind]} tx:{outcome.transaction_id[:SHORT_ID]}{app.same_database}"
         app.out.note(f"to take it back: {way_back}")
