@@ -256,7 +256,7 @@ class Unit:
             self.note_removal(key.table)
             return
         self.note_changes(key.table, key.columns)
-        if set(key.columns) & set(self._scene.shape(key.table).moved_by):
+        if self._scene.records(key.table) and set(key.columns) & set(self._scene.shape(key.table).moved_by):
             raise UnrecordableWrite(
                 f"the database would change the primary key of {key.table} along with its reference to {key.referred}, "
                 "which listeners can't follow",

@@ -11,10 +11,12 @@ the bodies of triggers and would delete records.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.sqlite_aside import GONE, NEW, REPLACED, aside_name, aside_objects, record_sql, trigger_start
 from auditcli.dialects.sqlite_images import RowTexts, literal, quoted
+from auditcli.dialects.sqlite_nested import come_back_to, put_later_steps_behind
 from auditcli.model import TableName
 from auditcli.shape import UniqueIndex
 
@@ -24,7 +26,9 @@ _ROW_ID_NAMES = ("rowid", "_rowid_", "oid")
 def capture_objects(log: LogNames, tables: Iterable[CaptureTable]) -> list[CaptureObject]:
     """All triggers, and the table of rows put aside with its own."""
     own = [table for table in tables if table.shape.table.schema is None]
-    return [*aside_objects(log), *(trigger for table in own for trigger in _Triggers(log, table).all())]
+    again = come_back_to(own)
+    triggers = (_Triggers(log, table, is_met_again=table.shape.table in again) for table in own)
+    return [*aside_objects(log), *(trigger for each in triggers for trigger in each.all())]
 
 
 def installed_sql(log: LogNames) -> str:
@@ -41,13 +45,14 @@ def installed_sql(log: LogNames) -> str:
 class _Triggers:
     """The triggers of one table."""
 
-    def __init__(self, log: LogNames, table: CaptureTable) -> None:
+    def __init__(self, log: LogNames, table: CaptureTable, *, is_met_again: bool) -> None:
         self._log = log
         self._table = table
         self._shape = table.shape
         self._name = table.shape.table.name
         self._texts = RowTexts(table.shape, table.recorded, table.masked)
         self._aside = quoted(aside_name(log))
+        self._then = put_later_steps_behind(log, table.shape, self._texts) if is_met_again else []
         self._of_table = f"table_name = {literal(self._name)}"
 
     def all(self) -> list[CaptureObject]:
@@ -59,7 +64,7 @@ class _Triggers:
             return [
                 self._trigger("after_insert", "AFTER INSERT", None, [new]),
                 self._trigger("after_delete", "AFTER DELETE", None, [old]),
-                self._trigger("after_update", "AFTER UPDATE", self._differs(), [self._update()]),
+                self._trigger("after_update", "AFTER UPDATE", self._differs(), [self._update(), *self._then]),
             ]
         # Each condition spares the many writes that replace nothing what follows it. An UPDATE can only do it where it
         # gives a row another key.
@@ -71,10 +76,10 @@ class _Triggers:
         others = f"{self._texts.place('t')} IS NOT {self._texts.place('OLD')}"
         was_aside = f"EXISTS (SELECT 1 FROM {self._aside} WHERE {self._of_old_place()})"
         return [
-            self._trigger("replaced", "AFTER INSERT", replaces, self._replaced()),
+            self._afresh(self._trigger("replaced", "AFTER INSERT", replaces, self._replaced())),
             self._trigger("after_insert", "AFTER INSERT", comes, [new]),
             self._trigger("after_delete", "AFTER DELETE", None, [old]),
-            self._trigger("after_update", "AFTER UPDATE", stays, [self._update()]),
+            self._trigger("after_update", "AFTER UPDATE", stays, [self._update(), *self._then]),
             self._trigger("moved", f"AFTER {moving}", moves, self._moved()),
             self._trigger("gone", "AFTER DELETE", was_aside, [self._forget_old()]),
             self._trigger("before_insert", "BEFORE INSERT", self._exists(clashes), self._put_aside(clashes)),
@@ -93,6 +98,11 @@ class _Triggers:
         create = f"CREATE TRIGGER {quoted(name)} {event} ON {quoted(self._name)}{when}\nBEGIN{statements}\nEND"
         drop = f"DROP TRIGGER IF EXISTS {quoted(name)}"
         return CaptureObject("trigger", name, self._shape.table, (drop, create), drop)
+
+    def _afresh(self, trigger: CaptureObject) -> CaptureObject:
+        """Made together with forgetting what was put aside of a table that had the name before."""
+        drop, create = trigger.create
+        return replace(trigger, create=(drop, f"DELETE FROM {self._aside} WHERE {self._of_table}", create))
 
     # Bodies.
 
@@ -128,6 +138,7 @@ class _Triggers:
             self._forget_old(),
             self._set_state(f"'{GONE}'"),
             self._update(old_row_id if self._shape.primary_key else "NULL", f"WHERE {self._differs(all_columns=True)}"),
+            *self._then,
         ]
 
     def _record(

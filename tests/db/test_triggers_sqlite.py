@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, event
 
 from auditcli import codec
 from auditcli.dialects.capture import CaptureTable
@@ -24,6 +24,8 @@ from auditcli.log.schema import read_shapes
 from auditcli.log.tables import log_tables
 from auditcli.log.upgrade import init_log
 from tests.db.plain import NAMES, SQLITE, Plain
+from tests.db.recorded import enforce_foreign_keys
+from tests.db.watched import Watched
 
 Database = Callable[..., Plain]
 
@@ -284,3 +286,51 @@ def test_a_double_is_recorded_to_its_last_bit(values: list[float]) -> None:
     assert [(v.hex(), w.hex()) for v, w in inserted] == [(value.hex(), value.hex()) for value in values]
     assert updated == [v.hex() for v, w in stored if v != 0]
     assert all(json.loads(after) for _, after in records)
+
+
+def test_a_table_that_comes_again_forgets_which_rows_of_the_former_one_were_replaced(engine: Engine) -> None:
+    item = "CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT UNIQUE)"
+    watched = Watched(engine, item)
+    watched.write("INSERT INTO item VALUES (1, 'a')", "INSERT OR REPLACE INTO item VALUES (1, 'b')")
+    watched.write("DELETE FROM item WHERE id = 2", "DROP TABLE item", item)
+    watched.init()
+
+    watched.write("INSERT INTO item VALUES (1, 'c')")
+
+    assert watched.steps()[-1] == ("INSERT", None, {"id": 1, "name": "c"})
+
+
+@pytest.mark.parametrize("suffix", ["", " WITHOUT ROWID"])
+def test_a_row_that_refers_to_itself_is_changed_before_the_cascade_changes_it_again(
+    engine: Engine, suffix: str
+) -> None:
+    event.listen(engine, "connect", enforce_foreign_keys)
+    watched = Watched(
+        engine, f"CREATE TABLE node (id INT PRIMARY KEY NOT NULL, up INT REFERENCES node ON UPDATE CASCADE){suffix}"
+    )
+    watched.write("INSERT INTO node VALUES (1, 1)")
+
+    watched.write("UPDATE node SET id = 2")
+
+    assert watched.steps()[1:] == [
+        ("UPDATE", {"id": 1, "up": 1}, {"id": 2, "up": 1}),
+        ("UPDATE", {"id": 2, "up": 1}, {"id": 2, "up": 2}),
+    ]
+
+
+def test_a_cascade_that_comes_back_round_a_circle_is_recorded_behind_what_it_began_with(engine: Engine) -> None:
+    event.listen(engine, "connect", enforce_foreign_keys)
+    watched = Watched(
+        engine,
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, u INT UNIQUE, w INT REFERENCES b (v) ON UPDATE CASCADE)",
+        "CREATE TABLE b (id INTEGER PRIMARY KEY, v INT UNIQUE REFERENCES a (u) ON UPDATE CASCADE)",
+    )
+    watched.write("PRAGMA defer_foreign_keys = 1", "INSERT INTO a VALUES (1, 5, 5)", "INSERT INTO b VALUES (1, 5)")
+
+    watched.write("UPDATE a SET u = 9")
+
+    assert [step for step in watched.steps()[2:] if "u" in step[1]] == [
+        ("UPDATE", {"id": 1, "u": 5, "w": 5}, {"id": 1, "u": 9, "w": 5}),
+        ("UPDATE", {"id": 1, "u": 9, "w": 5}, {"id": 1, "u": 9, "w": 9}),
+    ]
+    assert watched.differences() == []
