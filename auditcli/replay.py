@@ -350,7 +350,8 @@ class Replay:
         """Write one transaction with the place after it."""
         after = self._after(delivered, held)
         try:
-            written = target.write(delivered.changes, self._place, after)
+            waiting = (row for each in held for row in each.rows)
+            written = target.write(delivered.changes, self._place, after, waiting)
         except PlanConflict as conflict:
             raise self._conflict(delivered, conflict.conflicts) from conflict
         self._kept = after
