@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 class ReplayFlags:
     """Where to, and how."""
 
-    to: Annotated[str, typer.Option("--to", metavar="URL", help="The database to replay into: a URL or a file.")]
+    to: Annotated[
+        str, typer.Option("--to", metavar="TARGET", help="The database to replay into: a URL, a file or a profile.")
+    ]
     create_tables: Annotated[
         bool, typer.Option("--create-tables", help="Create the tables that the target lacks, as the log knows them.")
     ] = False
@@ -60,22 +62,25 @@ def replay(app: AppContext, selecting: SelectionOptions, how: ReplayFlags, who: 
     """
     if how.force and how.skip_conflicts:
         raise UsageError("--force and --skip-conflicts contradict each other", hint="give one of them")
+    if how.follow and how.dry_run:
+        raise UsageError("--follow never ends, and a dry run is rolled back at its end", hint="leave one away")
     target = _target(how, who)
     speed = _speed(how.speed)
-    with app.database() as source, _opened(target, how) as database:
+    with app.database() as source:
         options = _options(app, source, selecting, words, how, speed)
         app.out.note(f"target: {target.masked_url}")
         _ask(app, target, how)
-        return _run(app, source, database, options, actor_of(who))
+        with _opened(target, how) as database:
+            return _run(app, source, database, options, actor_of(who))
 
 
 def _target(how: ReplayFlags, who: WhoOptions) -> Target:
-    from auditcli.config import find_target
+    from auditcli.config import find_other
     from auditcli.connect import refuse_read_only
 
-    target = find_target(how.to, None, os.environ, Path.cwd())
+    target = find_other(how.to, "--to", os.environ, Path.cwd())
+    refuse_read_only(target)
     if not how.dry_run:
-        refuse_read_only(target)
         check_reason(target, who)
     return target
 

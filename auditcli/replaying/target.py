@@ -16,7 +16,7 @@ from auditcli.capture.scene import Scene, quiet
 from auditcli.capture.scenes import Scenes
 from auditcli.checks import Surroundings, check_cascades
 from auditcli.clock import Clock
-from auditcli.connect import Database
+from auditcli.connect import Database, refuse_read_only
 from auditcli.driver import run
 from auditcli.errors import AuditError, LockTimeout, NotFound, UsageError
 from auditcli.log.replay_place import KeptPlace, ReplayPlaces
@@ -73,6 +73,8 @@ class ReplayTarget:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # A dry run writes too, before it rolls back.
+        refuse_read_only(self.database.target)
         self.places = ReplayPlaces(self.database.tables)
         self._dialect = self.database.dialect
         self._rows = RowReader(self.connection, self._dialect)

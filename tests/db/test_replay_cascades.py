@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from auditcli.model import Image
 from auditcli.plan import ConflictKind, PlanOptions
 from auditcli.replay import ReplayConflict
 from tests.db.replayed import empty, opened, record, replay, rows_of, run
@@ -105,5 +106,5 @@ def test_what_only_the_target_would_cascade_is_a_conflict(
     assert [row["parent_id"] for row in _sorted(target)["owned"]] == [1, 1, 2, 3]
 
 
-def _sorted(engine: Engine) -> dict[str, list[dict[str, object]]]:
-    return {table: sorted(rows, key=lambda row: row["id"]) for table, rows in rows_of(engine).items()}
+def _sorted(engine: Engine) -> dict[str, list[Image]]:
+    return {table: sorted(rows, key=lambda row: int(str(row["id"]))) for table, rows in rows_of(engine).items()}

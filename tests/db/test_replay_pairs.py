@@ -137,7 +137,9 @@ def test_a_copy_stays_live_while_many_write(kind: str, tmp_path: Path) -> None:
 
         for thread in threads:
             thread.join()
-        time.sleep(0.1)
+        deadline = time.monotonic() + 20
+        while not live.progress.transactions and time.monotonic() < deadline:
+            time.sleep(0.05)
         stop.set()
         following.join()
         replay(opened(source), opened(to))
