@@ -55,7 +55,7 @@ class ReplayPlaces:
             return {}
         kept = self.table.c
         query = select(kept.log_uuid, kept.log_id).where(kept.log_uuid != log_uuid)
-        return dict(connection.execute(query).tuples().all())
+        return {row.log_uuid: row.log_id for row in connection.execute(query)}
 
     def move(self, connection: Connection, before: KeptPlace | None, after: KeptPlace, now: datetime) -> None:
         """Move the place on; raises LogError where it is not (any more) where this replay left it."""
