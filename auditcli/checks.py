@@ -30,11 +30,15 @@ class Checked:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where steps are checked: a database, and how to leave out of a table the columns that the log leaves out."""
+    """Where steps are checked: a database, and how to leave out of a table the columns that the log leaves out.
+
+    `spoken_for` are rows that steps are about which come later.
+    """
 
     rows: RowReader
     shapes: DatabaseShape
     recorded: Callable[[TableShape], TableShape]
+    spoken_for: frozenset[RowKey] = frozenset()
 
     def shape(self, table: TableName) -> TableShape | None:
         """The table, if it still exists."""
@@ -62,6 +66,13 @@ def check_steps(steps: Sequence[Step], around: Surroundings, options: PlanOption
         kept = tuple(step for at, step in enumerate(kept) if at not in refused)
 
 
+def check_cascades(steps: Sequence[Step], around: Surroundings, options: PlanOptions) -> tuple[Conflict, ...]:
+    """Conflicts of the steps along with which the database would change or delete rows that no step is about."""
+    check = _Check(steps, around, options)
+    check.run_cascades()
+    return tuple(check.refused.values())
+
+
 class _Check:
     """One pass over the steps."""
 
@@ -73,7 +84,7 @@ class _Check:
         self._options = options
         self._by_table: dict[TableName, list[int]] = {}
         self._at_row: dict[tuple[TableName, Word], Step] = {}
-        self._refused: dict[int, Conflict] = {}
+        self.refused: dict[int, Conflict] = {}
         for at, step in enumerate(steps):
             self._by_table.setdefault(step.table, []).append(at)
             shape = around.shape(step.table)
@@ -97,7 +108,15 @@ class _Check:
             for reference in shape.foreign_keys:
                 if reference.referred_columns:
                     self._check_orphaned(shape, reference)
-        return self._refused
+        return self.refused
+
+    def run_cascades(self) -> None:
+        """Look only at what the database would do by itself, not at what it would refuse."""
+        for table in self._by_table:
+            shape = self._around.shape(table)
+            for reference in self._around.shapes.references_to.get(table, ()) if shape is not None else ():
+                if shape is not None and CHANGES_CHILD & {reference.on_delete, reference.on_update}:
+                    self._check_dependent(shape, reference, only_cascades=True)
 
     def _refuse_half_done(self, shape: TableShape) -> None:
         mend = self._around.rows.dialect.make_transactional_sql.format(table=shape.table)
@@ -138,9 +157,13 @@ class _Check:
 
     # Rows that refer to what steps take away.
 
-    def _check_dependent(self, shape: TableShape, reference: ForeignKeyShape) -> None:
+    def _check_dependent(self, shape: TableShape, reference: ForeignKeyShape, *, only_cascades: bool = False) -> None:
         child = self._around.shape(reference.table)
         leaving = dict(self._values(shape.table, reference.referred_columns, after=False))
+        if only_cascades:
+            leaving = {
+                word: each for word, each in leaving.items() if self._action(each[0], reference) in CHANGES_CHILD
+            }
         if child is None or not leaving:
             return
         replaced = {word for word, _ in self._values(shape.table, reference.referred_columns, after=True)}
@@ -256,12 +279,16 @@ class _Check:
 
     def _lets_go(self, shape: TableShape, row: LiveRow, columns: Sequence[str]) -> bool:
         """Whether a step takes the row away or sets one of these columns anew."""
+        if self._around.spoken_for:
+            row_id = codec.row_id_of(row.image, shape.primary_key)
+            if row_id is not None and RowKey(shape.table, row_id) in self._around.spoken_for:
+                return True
         step = self._at_row.get((shape.table, self._around.row_word(shape, row.image)))
         return step is not None and (step.kind is StepKind.DELETE or bool(set(columns) & set(step.set_columns)))
 
     def _refuse(self, at: int, kind: ConflictKind, message: str, column: str | None = None) -> None:
         step = self._steps[at]
-        self._refused.setdefault(at, Conflict(kind, step.table, step.row, column, f"{_step_word(step)}: {message}"))
+        self.refused.setdefault(at, Conflict(kind, step.table, step.row, column, f"{_step_word(step)}: {message}"))
 
 
 def _known(step: Step, columns: Sequence[str], *, after: bool) -> KeyValues | None:

@@ -105,6 +105,16 @@ def find_target(url: str | None, profile: str | None, environ: Mapping[str, str]
     )
 
 
+def find_other(word: str, option: str, environ: Mapping[str, str], folder: Path) -> Target:
+    """A second database, which an option names: by a profile, a URL or a SQLite file.
+
+    A profile wins over a file of its name, which `./NAME` names: what the profile forbids can't be overlooked.
+    """
+    if "://" not in word and word in all_profiles(environ, folder):
+        return _profile_target(word, option, environ, folder)
+    return Target(database_url(word), option)
+
+
 def all_profiles(environ: Mapping[str, str], folder: Path) -> dict[str, Target]:
     """Every named database by its name; the user's own file wins, so that a cloned project can't redirect a name."""
     found: dict[str, Target] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
@@ -168,6 +168,8 @@ class Replay:
     def _begin(self, target: ReplayTarget, tables: Sequence[TableName], log_uuid: str) -> None:
         options = self._options
         kept = target.places.read(target.connection, log_uuid)
+        if kept is None and options.since is None and not options.rebuild:
+            _refuse_others(target.places.others(target.connection, log_uuid))
         if not options.dry_run:
             target.connection.rollback()
         if kept is not None and not options.rebuild:
@@ -319,7 +321,8 @@ class Replay:
         """Write one transaction with the place after it."""
         after = self._after(delivered, held)
         try:
-            written = target.write(delivered.changes, self._place, after)
+            waiting = (row for each in held for row in each.rows)
+            written = target.write(delivered.changes, self._place, after, waiting)
         except PlanConflict as conflict:
             raise self._conflict(delivered, conflict.conflicts) from conflict
         self._kept = after
@@ -378,6 +381,18 @@ class Replay:
 
 
 _MOVED_HINT = "a backup of the source or the target was restored; --rebuild begins again, or name another target"
+
+
+def _refuse_others(others: Mapping[str, int]) -> None:
+    """Raise UsageError where another log is replayed into the target: its rows are not those that this one began with.
+
+    So it is when the source's log was made anew.
+    """
+    for log_uuid, log_id in others.items():
+        raise UsageError(
+            f"the target has a replay of another log ({log_uuid}, up to change {log_id})",
+            hint="--rebuild empties this log's tables and begins with them, --since POSITION adds what came after it",
+        )
 
 
 def _from_kept_place(feed: Feed, selection: Selection) -> list[Delivered]:

@@ -6,26 +6,35 @@ after the other; at a gap it waits until whoever may own the missing id has ende
 
 from __future__ import annotations
 
+import random
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 
 from auditcli.dialects import Dialect
 from auditcli.driver import run
+from auditcli.errors import LogError
 from auditcli.log.tables import LogTables
 
 _IDS = 50_000
 """How many ids one look takes in."""
 
+_STAMP = "{stamp}"
+_PAUSE = (0.12, 0.4)
+"""Seconds between two questions, of which the second might get the first one's answer; by chance: others ask too."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Fence:
-    """When these transactions have ended, no id up to `until_id` is missing any more."""
+    """When these transactions have ended, no id up to `until_id` is missing any more; `since` is when they ran."""
 
     until_id: int
     writers: frozenset[str]
+    since: float
 
 
 class Watermark:
@@ -35,35 +44,58 @@ class Watermark:
         self, tables: LogTables, dialect: Dialect, start: int = 0, *, now: Callable[[], float] = time.monotonic
     ) -> None:
         self.is_complete = False
+        self._tables = tables
         self._log_id = tables.changelog.c.id
         self._dialect = dialect
         self._complete = start
         self._fence: _Fence | None = None
         self._missed: dict[int, float] = {}
         self._now = now
+        self._checked = False
+        self._may_ask = True
+        self._ask_from = now()
 
     def look(self, connection: Connection) -> int:
         """The mark as it is now, for a read in the transaction that the look leaves open.
 
         `is_complete` then says whether nothing is above it.
         """
+        if not self._checked:
+            self._check_order(connection)
         if self._dialect.log_ids_follow_commits:
             self._complete = connection.scalar(select(func.max(self._log_id))) or 0
             self.is_complete = True
-        elif self._dialect.running_writers_sql is not None:
+        elif self._dialect.running_writers_sql is not None and self._may_ask:
             self._look_past_writers(connection, self._dialect.running_writers_sql)
         else:
             self._look_past_gaps(connection)
         return self._complete
 
+    def _check_order(self, connection: Connection) -> None:
+        """Raise LogError where ids don't tell in which order the records were written."""
+        obstacles = self._dialect.order_obstacles_sql(self._tables.changelog_name)
+        for reason, way_out in run(connection, obstacles).fetchall() if obstacles else ():
+            raise LogError(f"the log can't be read in commit order: {reason}", hint=way_out)
+        writers = self._dialect.running_writers_sql
+        if writers is not None:
+            try:
+                self._running(connection, writers)
+            except DBAPIError as error:
+                if not self._dialect.is_denied(error):
+                    raise
+                self._may_ask = False
+        connection.rollback()
+        self._checked = True
+
     # Where it can be told which transactions are running.
 
     def _look_past_writers(self, connection: Connection, running_writers: str) -> None:
-        running = self._running(connection, running_writers)
+        fence = self._fence
+        running = None if fence is None else self._running(connection, running_writers)
         # What has ended by then is seen by a transaction that begins now, and perhaps by none that began before.
         connection.rollback()
-        fence = self._fence
-        if fence is not None and not fence.writers & running:
+        has_ended = fence is not None and running is not None and not fence.writers & running
+        if fence is not None and has_ended and self._shows_no_other(connection, fence):
             self._complete = max(self._complete, fence.until_id)
             self._fence = None
         ids = self._ids(connection)
@@ -71,21 +103,37 @@ class Watermark:
         self.is_complete = not ids or ids[-1] <= self._complete
         if not self.is_complete and self._fence is None:
             # Asked after the ids: whoever owns one that is missing below them is running, or has ended by now.
-            self._fence = _Fence(ids[-1], self._running(connection, running_writers))
+            writers = self._running(connection, running_writers)
+            self._fence = None if writers is None else _Fence(ids[-1], writers, self._now())
 
-    @staticmethod
-    def _running(connection: Connection, running_writers: str) -> frozenset[str]:
-        return frozenset(run(connection, running_writers).scalars())
+    def _shows_no_other(self, connection: Connection, fence: _Fence) -> bool:
+        """Whether no id below the fence is somebody's who was not among the writers, where such can be seen."""
+        if self._dialect.dirty_read_sql is None:
+            return True
+        if self._now() - fence.since < self._dialect.gap_grace:
+            return False
+        written, committed = self._written_and_committed(connection)
+        return not any(log_id <= fence.until_id for log_id in set(written) - set(committed))
+
+    def _running(self, connection: Connection, running_writers: str) -> frozenset[str] | None:
+        """The transactions that write now; None where it is too early to ask, or the answer is older than that."""
+        if _STAMP not in running_writers:
+            return frozenset(run(connection, running_writers).scalars())
+        if self._now() < self._ask_from:
+            return None
+        self._ask_from = self._now() + random.uniform(*_PAUSE)  # noqa: S311  # nobody is to guess it or not
+        if self._dialect.begin_snapshot_sql is not None and not connection.in_transaction():
+            # Only who has a transaction open is in the answer.
+            run(connection, self._dialect.begin_snapshot_sql)
+        stamp = uuid.uuid4().hex
+        asked = running_writers.replace(_STAMP, stamp)
+        found = frozenset(connection.exec_driver_sql(asked, execution_options={"no_parameters": True}).scalars())
+        return found - {stamp} if stamp in found else None
 
     # Where what is not committed can be seen.
 
     def _look_past_gaps(self, connection: Connection) -> None:
-        connection.rollback()
-        if self._dialect.dirty_read_sql is not None:
-            run(connection, self._dialect.dirty_read_sql)
-        written = self._ids(connection)
-        connection.rollback()
-        committed = self._ids(connection)
+        written, committed = self._written_and_committed(connection)
         self.is_complete = not written and not committed
         if self.is_complete:
             return
@@ -94,6 +142,14 @@ class Watermark:
         self._complete = self._before_first_open(set(written), set(committed), top)
         self.is_complete = self._complete >= top and highest is None
         self._missed = {log_id: since for log_id, since in self._missed.items() if log_id > self._complete}
+
+    def _written_and_committed(self, connection: Connection) -> tuple[Sequence[int], Sequence[int]]:
+        connection.rollback()
+        if self._dialect.dirty_read_sql is not None:
+            run(connection, self._dialect.dirty_read_sql)
+        written = self._ids(connection)
+        connection.rollback()
+        return written, self._ids(connection)
 
     def _before_first_open(self, written: set[int], committed: set[int], top: int) -> int:
         """The id before the first one that may still be committed; all that are missing are timed at once."""

@@ -64,7 +64,7 @@ def at(
         with app.log() as reader, _past(app, reader, position, tables) as past:
             print_past(app, form.format, past, is_single=len(tables or ()) == 1)
         return
-    target = find_other(restoring.to, who, writing=not restoring.dry_run)
+    target = find_other(restoring.to, who, dry_run=restoring.dry_run)
     refuse_same(app.target, target)
     app.out.note(f"target: {target.masked_url}")
     with app.database() as source, source.log() as reader, _past(app, reader, position, tables) as past:

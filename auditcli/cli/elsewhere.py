@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from auditcli.connect import Database
 
 
-def find_other(word: str, who: WhoOptions, *, writing: bool) -> Target:
-    """The database of a URL or a file; raises ReadOnly or UsageError where it may not be written."""
-    from auditcli.config import find_target
+def find_other(word: str, who: WhoOptions, *, dry_run: bool) -> Target:
+    """The database of a URL, a file or a profile; raises ReadOnly or UsageError where it may not be written."""
+    from auditcli.config import find_other
     from auditcli.connect import refuse_read_only
 
-    target = find_target(word, None, os.environ, Path.cwd())
-    if writing:
-        refuse_read_only(target)
+    target = find_other(word, "--to", os.environ, Path.cwd())
+    refuse_read_only(target)
+    if not dry_run:
         check_reason(target, who)
     return target
 

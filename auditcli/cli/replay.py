@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 class ReplayFlags:
     """Where to, and how."""
 
-    to: Annotated[str, typer.Option("--to", metavar="URL", help="The database to replay into: a URL or a file.")]
+    to: Annotated[
+        str, typer.Option("--to", metavar="TARGET", help="The database to replay into: a URL, a file or a profile.")
+    ]
     create_tables: Annotated[
         bool, typer.Option("--create-tables", help="Create the tables that the target lacks, as the log knows them.")
     ] = False
@@ -57,7 +59,9 @@ def replay(app: AppContext, selecting: SelectionOptions, how: ReplayFlags, who: 
     """
     if how.force and how.skip_conflicts:
         raise UsageError("--force and --skip-conflicts contradict each other", hint="give one of them")
-    target = find_other(how.to, who, writing=not how.dry_run)
+    if how.follow and how.dry_run:
+        raise UsageError("--follow never ends, and a dry run is rolled back at its end", hint="leave one away")
+    target = find_other(how.to, who, dry_run=how.dry_run)
     speed = _speed(how.speed)
     creating = other_database(
         target,
@@ -65,11 +69,12 @@ def replay(app: AppContext, selecting: SelectionOptions, how: ReplayFlags, who: 
         hint="--create-tables makes it; a dry run does not",
         lock_timeout=how.lock_timeout,
     )
-    with app.database() as source, creating as database:
+    with app.database() as source:
         options = _options(app, source, selecting, words, how, speed)
         app.out.note(f"target: {target.masked_url}")
         _ask(app, target, how)
-        return _run(app, source, database, options, actor_of(who))
+        with creating as database:
+            return _run(app, source, database, options, actor_of(who))
 
 
 def _options(

@@ -121,11 +121,12 @@ def _compare(app: AppContext, form: FormatOptions, tables: list[str] | None, aga
     import os
 
     from auditcli.against import Comparison
-    from auditcli.config import find_target
+    from auditcli.config import find_other
     from auditcli.connect import open_database
     from auditcli.present import counted
 
-    with app.database() as source, closing(open_database(find_target(against, None, os.environ, Path.cwd()))) as other:
+    named = find_other(against, "--against", os.environ, Path.cwd())
+    with app.database() as source, closing(open_database(named)) as other:
         with source.log() as reader:
             wanted = _named(reader, tables) if tables else None
         count = 0

@@ -417,7 +417,19 @@ class Dialect(ABC):
         """Whether a statement failed because a column can't hold a value."""
 
     running_writers_sql: ClassVar[str | None] = None
-    """Lists what stands for each transaction that writes now, where ids of the log may be committed in any order."""
+    """Lists what stands for each transaction that writes now, where ids of the log may be committed in any order.
+
+    Where the database may answer with what it told somebody shortly before, the statement has a `{stamp}`: only an
+    answer that repeats it is of now. Where it takes a right, `is_denied` tells, and gaps are waited for.
+    """
+
+    def is_denied(self, error: BaseException) -> bool:
+        """Whether a statement failed because the user lacks a right."""
+        return False
+
+    def order_obstacles_sql(self, log_table: TableName) -> str | None:
+        """Lists why ids don't tell the order of the log's records, each with the way out."""
+        return None
 
     dirty_read_sql: ClassVar[str | None] = None
     """Lets the next transaction see what others have not committed yet."""

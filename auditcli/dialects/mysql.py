@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from auditcli.dialects import mysql_checks, mysql_portable, mysql_script, mysql_shapes, mysql_triggers, mysql_values
+from auditcli.dialects import (
+    mysql_checks,
+    mysql_order,
+    mysql_portable,
+    mysql_script,
+    mysql_shapes,
+    mysql_triggers,
+    mysql_values,
+)
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
@@ -20,6 +28,7 @@ from auditcli.shape import ColumnShape, TableShape
 _BROKEN_REFERENCES = frozenset({1216, 1217, 1451, 1452})
 _REFUSED_VALUES = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1411, 3140, 4025, 1690, 1367, 1916})
 _LOST_RACES = frozenset({1020, 1213})
+_DENIED = frozenset({1044, 1045, 1142, 1227})
 """The server's numbers of errors."""
 
 _IN_TRANSACTION = 1
@@ -57,6 +66,7 @@ class MySQL(Dialect):
     read_only_sql: ClassVar[str | None] = "SET SESSION TRANSACTION READ ONLY"
     dirty_read_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
     gap_grace: ClassVar[float] = 0.5
+    running_writers_sql: ClassVar[str | None] = mysql_order.RUNNING_WRITERS_SQL
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
     client: ClassVar[str] = "mariadb DATABASE"
     capture_limits: ClassVar[tuple[str, ...]] = (
@@ -213,6 +223,12 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
 
     def is_broken_reference(self, error: BaseException) -> bool:
         return _number(error) in _BROKEN_REFERENCES
+
+    def is_denied(self, error: BaseException) -> bool:
+        return _number(error) in _DENIED
+
+    def order_obstacles_sql(self, log_table: TableName) -> str | None:
+        return mysql_order.obstacles_sql(log_table)
 
     def is_refused_value(self, error: BaseException) -> bool:
         # The driver's own words for infinities.

@@ -49,6 +49,14 @@ class ReplayPlaces:
         log_id, transaction_id, held, selection = found
         return KeptPlace(log_uuid, log_id, transaction_id, tuple(json.loads(held)), selection)
 
+    def others(self, connection: Connection, log_uuid: str) -> dict[str, int]:
+        """The logs besides this one that are replayed here, and up to which change each is in."""
+        if not inspect(connection).has_table(self.table.name, schema=self.table.schema):
+            return {}
+        kept = self.table.c
+        query = select(kept.log_uuid, kept.log_id).where(kept.log_uuid != log_uuid)
+        return {row.log_uuid: row.log_id for row in connection.execute(query)}
+
     def move(self, connection: Connection, before: KeptPlace | None, after: KeptPlace, now: datetime) -> None:
         """Move the place on; raises LogError where it is not (any more) where this replay left it."""
         if before is not None:

@@ -18,15 +18,16 @@ from auditcli.applying.retrying import done_at_last
 from auditcli.capture.context import context
 from auditcli.capture.scene import Scene, quiet
 from auditcli.capture.scenes import Scenes
+from auditcli.checks import Surroundings, check_cascades
 from auditcli.clock import Clock
-from auditcli.connect import Database
+from auditcli.connect import Database, refuse_read_only
 from auditcli.driver import run
 from auditcli.errors import AuditError, LockTimeout, NotFound, UsageError
 from auditcli.log.replay_place import KeptPlace, ReplayPlaces
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
 from auditcli.log.upgrade import find_log
-from auditcli.model import Change, EventType, Image, TableName
+from auditcli.model import Change, EventType, Image, RowKey, TableName
 from auditcli.plan import Conflict, PlanOptions
 from auditcli.replaying.planning import Draft, arrival, net_changes, plan_arrivals, without
 from auditcli.rows import RowReader
@@ -79,6 +80,8 @@ class ReplayTarget:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # A dry run writes too, before it rolls back.
+        refuse_read_only(self.database.target)
         self.places = ReplayPlaces(self.database.tables)
         self._dialect = self.database.dialect
         self._rows = RowReader(self.connection, self._dialect)
@@ -86,6 +89,7 @@ class ReplayTarget:
         self._plain: Scene | None = None
         self._entered: Scene | None = None
         self._depth = 0
+        self._spoken_for: frozenset[RowKey] = frozenset()
 
     # Getting ready.
 
@@ -198,8 +202,18 @@ class ReplayTarget:
             raise
         self.connection.exec_driver_sql("RELEASE SAVEPOINT auditcli_rehearsal")
 
-    def write(self, changes: Sequence[Change], before: KeptPlace | None, after: KeptPlace) -> Written:
-        """Do one transaction of the source and move the place; raises PlanConflict, or HeldBack, with nothing done."""
+    def write(
+        self,
+        changes: Sequence[Change],
+        before: KeptPlace | None,
+        after: KeptPlace,
+        waiting: Iterable[tuple[TableName, str]] = (),
+    ) -> Written:
+        """Do one transaction of the source and move the place; raises PlanConflict, or HeldBack, with nothing done.
+
+        `waiting` are rows that transactions are about which are held back.
+        """
+        self._spoken_for = frozenset(RowKey(self.transfer.table(table), row_id) for table, row_id in waiting)
         first = changes[0]
         origin = {"replayed_from": after.log_uuid, "replayed_transaction": first.transaction_id, "replayed_by": self.by}
 
@@ -226,12 +240,17 @@ class ReplayTarget:
 
     def _do(self, changes: Sequence[Change]) -> Written:
         keys = {table: shape.primary_key for table, shape in self.shapes.items()}
+        draft = self._draft(list(net_changes(changes, keys)))
+        self._check_cascades(draft)
         try:
-            return self._do_net(list(net_changes(changes, keys)))
+            return self._do_draft(draft)
         except Refused:
-            written = self._do_singly(changes)
+            refused = {(conflict.table, conflict.row) for conflict in draft.conflicts}
+            left = [change for change in changes if (self.transfer.table(change.table), change.row) not in refused]
+            written = self._do_singly(left)
             if written is None:
                 raise
+            written.conflicts += tuple(draft.conflicts)
             return written
 
     def _do_singly(self, changes: Sequence[Change]) -> Written | None:
@@ -264,7 +283,7 @@ class ReplayTarget:
             if not rows & waiting:
                 try:
                     with self._inner():
-                        written.add(self._do_net([change]))
+                        written.add(self._do_draft(self._draft([change])))
                     continue
                 except Refused:
                     pass
@@ -272,20 +291,30 @@ class ReplayTarget:
             left.append(change)
         return left
 
-    def _do_net(self, nets: Sequence[Change]) -> Written:
-        scene = self._scene()
+    def _draft(self, nets: Sequence[Change]) -> Draft:
+        shapes = self._scene().shapes.tables
         arrivals = [arrival(change, self._shape(change.table), self.transfer) for change in nets]
-        live = self._rows.of_steps([each.looking for each in arrivals], lambda table: scene.shapes.tables[table])
-        draft = plan_arrivals(arrivals, live, self.transfer, self.options)
-        self._check(draft)
-        draft = self._carry(scene, draft)
-        return Written(len(draft.steps), draft.already, tuple(draft.conflicts), self._count_on(scene, draft))
+        live = self._rows.of_steps([each.looking for each in arrivals], lambda table: shapes[table])
+        return plan_arrivals(arrivals, live, self.transfer, self.options)
 
-    def _count_on(self, scene: Scene, draft: Draft) -> tuple[str, ...]:
+    def _check_cascades(self, draft: Draft) -> None:
+        """Leave out what would take rows along of which the source says nothing."""
+        around = Surroundings(self._rows, self._scene().shapes, lambda shape: shape, self._spoken_for)
+        refused = check_cascades(draft.steps, around, self.options)
+        left = without(draft, refused)
+        draft.steps, draft.live, draft.conflicts = left.steps, left.live, left.conflicts
+
+    def _do_draft(self, draft: Draft) -> Written:
+        self._check(draft)
+        draft = self._carry(self._scene(), draft)
+        return Written(len(draft.steps), draft.already, tuple(draft.conflicts), self._count_on(draft))
+
+    def _count_on(self, draft: Draft) -> tuple[str, ...]:
         """Move counters past the rows' numbers; in a dry run they stay, since no rollback would take them back."""
         if self.dry_run:
             return ()
-        return tuple(advance_counters(self.connection, self._dialect, draft.steps, scene.shapes.tables.__getitem__))
+        shape_of = self._scene().shapes.tables.__getitem__
+        return tuple(advance_counters(self.connection, self._dialect, draft.steps, shape_of))
 
     def _check(self, draft: Draft) -> None:
         if draft.conflicts and not self.options.skip_conflicts:

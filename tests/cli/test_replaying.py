@@ -101,6 +101,41 @@ def test_a_rebuild_asks_first(run: Audit, recorded: Path, tmp_path: Path) -> Non
     assert (done.code, "began with 2 rows" in done.err) == (0, True)
 
 
+def test_a_profile_is_a_target_with_what_it_forbids(
+    run: Audit, recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "copy.db"
+    run("-u", str(recorded), "replay", "--to", str(copy), "--create-tables")
+    _write(recorded, "INSERT INTO item VALUES (4, 'e')")
+    (tmp_path / "audit.toml").write_text(
+        '[profiles.live]\nurl = "copy.db"\nread_only = true\n[profiles.test]\nurl = "copy.db"\nprotected = true\n'
+    )
+    (tmp_path / "live").write_text("no database")
+    replay = ("-u", str(recorded), "replay", "--to")
+
+    forbidden = [run(*replay, "live", *more) for more in ((), ("--dry-run",), ("--rebuild", "--yes"))]
+    unexplained, unconfirmed, misspelled, done = (
+        run(*replay, "test", *more)
+        for more in (
+            ("--yes",),
+            ("--yes", "-m", "drill"),
+            ("--confirm", "tset", "-m", "drill"),
+            ("--confirm", "test", "-m", "drill"),
+        )
+    )
+    compared = run("-u", str(recorded), "verify", "--against", "live")
+    unknown = run(*replay, "tets")
+
+    assert [(ran.code, "profile live is read-only" in ran.err) for ran in forbidden] == [(8, True)] * 3
+    assert (unexplained.code, "it wants to know why" in unexplained.err) == (2, True)
+    assert (unconfirmed.code, "--confirm test answers it" in unconfirmed.err) == (6, True)
+    assert misspelled.code == 6
+    assert (done.code, "replayed 1 transaction" in done.err) == (0, True)
+    assert compared.code == 0
+    assert (unknown.code, "no such file: tets" in unknown.err) == (4, True)
+
+
 def test_killed_at_any_moment_it_neither_loses_nor_repeats(run: Audit, recorded: Path, tmp_path: Path) -> None:
     _many_transactions(recorded, 400)
     copy = tmp_path / "copy.db"

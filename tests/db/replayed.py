@@ -5,19 +5,49 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, create_engine, event, text
 
 from auditcli import codec
+from auditcli.clock import utc_now
 from auditcli.config import Target
 from auditcli.connect import Database
 from auditcli.dialects import dialect_named
+from auditcli.init import Wishes, prepare
 from auditcli.log.schema import read_shapes
 from auditcli.log.tables import log_tables
 from auditcli.model import Image
 from auditcli.replay import Progress, Replay, ReplayOptions
 from auditcli.rows import RowReader
+from tests.databases import scratch_url
+from tests.db.recorded import enforce_foreign_keys
+
+
+@contextmanager
+def empty(kind: str, folder: Path) -> Iterator[Engine]:
+    """A new database that enforces foreign keys; `folder` is made for it."""
+    folder.mkdir()
+    with scratch_url(kind, folder) as url:
+        engine = create_engine(url)
+        if engine.name == "sqlite":
+            event.listen(engine, "connect", enforce_foreign_keys)
+        yield engine
+        engine.dispose()
+
+
+def run(engine: Engine, *statements: str) -> None:
+    """One transaction."""
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement.replace(":", "\\:")))
+
+
+def record(engine: Engine) -> None:
+    """Have triggers record all tables from now on."""
+    with engine.connect() as connection:
+        prepare(connection, log_tables(), dialect_named(engine.name), Wishes(triggers=True), now=utc_now())
 
 
 def opened(engine: Engine, url: URL | None = None) -> Database:
@@ -59,8 +89,6 @@ class Killed(BaseException):
 @contextmanager
 def killed_after(engine: Engine, statements: int) -> Iterator[None]:
     """The statement after so many ends whatever runs on this engine."""
-    from sqlalchemy import event
-
     left = statements
 
     def count(*_: Any) -> None:

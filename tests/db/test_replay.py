@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import auditcli
 from auditcli.clock import utc_now
 from auditcli.connect import Database
 from auditcli.dialects import dialect_named
-from auditcli.errors import AuditError, LogError, NotFound, UsageError
+from auditcli.errors import AuditError, LogError, NotFound, ReadOnly, UsageError
 from auditcli.init import Wishes, prepare
 from auditcli.log.replay_place import ReplayPlaces
 from auditcli.log.tables import log_tables
@@ -99,8 +100,7 @@ def test_only_what_is_selected_is_replayed_and_another_selection_is_refused(shop
     _run(shop.engine, "CREATE TABLE other (id INTEGER PRIMARY KEY)")
     _record(shop.engine)
     _run(shop.engine, "INSERT INTO other VALUES (1)")
-    only = Selection(tables=Alternatives((TableName("item"),)))
-    replay(shop, target, create_tables=True, selection=only, words="table:item")
+    replay(shop, target, create_tables=True, selection=_only("item"), words="table:item")
 
     with pytest.raises(UsageError, match="another selection: table:item"):
         replay(shop, target, create_tables=True)
@@ -142,6 +142,36 @@ def test_a_place_that_a_restored_backup_does_not_have_is_refused(
         replay(shop, target)
 
     assert "--rebuild" in (failure.value.hint or "")
+
+
+def test_another_log_is_not_taken_for_the_one_that_was_replayed(
+    shop: Database, target: Database, tmp_path: Path
+) -> None:
+    replay(shop, target, create_tables=True)
+    with contextmanager(_database)(tmp_path / "other.db") as other:
+        _run(other.engine, ITEM, "CREATE TABLE word (id INTEGER PRIMARY KEY)", "INSERT INTO word VALUES (1)")
+        _record(other.engine)
+        _run(other.engine, "INSERT INTO item VALUES (3, 'other', 1)", "INSERT INTO word VALUES (2)")
+
+        with pytest.raises(UsageError, match="a replay of another log") as failure:
+            replay(other, target, create_tables=True)
+        replay(other, target, create_tables=True, rebuild=True, selection=_only("word"), words="table:word")
+        replay(shop, target)
+
+    assert "--rebuild" in (failure.value.hint or "")
+    assert _values(target, "SELECT id FROM word ORDER BY id") == [1, 2]
+    assert _values(target, "SELECT id FROM item ORDER BY id") == [1, 2]
+
+
+def test_a_read_only_target_is_refused_below_the_command_line(shop: Database, target: Database) -> None:
+    _run(target.engine, ITEM)
+    locked = replace(target, target=replace(target.target, read_only=True, profile="prod"))
+
+    for dry_run in (False, True):
+        with pytest.raises(ReadOnly, match="profile prod is read-only"):
+            replay(shop, locked, dry_run=dry_run)
+
+    assert _values(target, "SELECT name FROM sqlite_master") == ["item"]
 
 
 def test_two_at_once_do_nothing_twice(shop: Database, target: Database) -> None:
@@ -474,6 +504,10 @@ def test_a_table_that_is_gone_in_the_source_is_replayed_as_the_log_knows_it(shop
     replay(shop, target, create_tables=True)
 
     assert _values(target, "SELECT word FROM gone") == ["a"]
+
+
+def _only(table: str) -> Selection:
+    return Selection(tables=Alternatives((TableName(table),)))
 
 
 def _database(path: Path) -> Iterator[Database]:

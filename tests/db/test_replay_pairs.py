@@ -6,23 +6,16 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from auditcli.clock import utc_now
-from auditcli.dialects import dialect_named
-from auditcli.init import Wishes, prepare
-from auditcli.log.tables import log_tables
 from auditcli.model import Image
 from auditcli.portable import means_same, number_of
 from auditcli.replay import Replay, ReplayOptions
-from tests.databases import scratch_url
-from tests.db.recorded import enforce_foreign_keys
-from tests.db.replayed import opened, replay, rows_of
+from tests.db.replayed import empty, opened, record, replay, rows_of, run
 from tests.db.traffic import Traffic
 from tests.db.write_paths import Recorded
 
@@ -92,12 +85,14 @@ SAMPLES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @pytest.fixture(params=KINDS)
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    yield from _empty(request.param, tmp_path / "source")
+    with empty(request.param, tmp_path / "source") as engine:
+        yield engine
 
 
 @pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    yield from _empty(request.param, tmp_path / "target")
+    with empty(request.param, tmp_path / "target") as engine:
+        yield engine
 
 
 def test_a_day_of_traffic_comes_to_the_same_rows(source: Engine, target: Engine) -> None:
@@ -112,11 +107,11 @@ def test_a_day_of_traffic_comes_to_the_same_rows(source: Engine, target: Engine)
 def test_a_sample_of_each_type_means_the_same(source: Engine, target: Engine) -> None:
     kind = "mariadb" if source.name == "mysql" else source.name
     columns, rows = SAMPLES[kind]
-    _run(source, f"CREATE TABLE sample ({columns})")
-    _record(source)
-    _run(source, *(f"INSERT INTO sample VALUES ({row})" for row in rows))
-    _run(source, "DELETE FROM sample WHERE id = 3", f"INSERT INTO sample VALUES ({rows[2]})")
-    _run(source, "UPDATE sample SET word = 'other', exact = 2.5 WHERE id = 1")
+    run(source, f"CREATE TABLE sample ({columns})")
+    record(source)
+    run(source, *(f"INSERT INTO sample VALUES ({row})" for row in rows))
+    run(source, "DELETE FROM sample WHERE id = 3", f"INSERT INTO sample VALUES ({rows[2]})")
+    run(source, "UPDATE sample SET word = 'other', exact = 2.5 WHERE id = 1")
 
     replay(opened(source), opened(target), create_tables=True)
 
@@ -125,30 +120,32 @@ def test_a_sample_of_each_type_means_the_same(source: Engine, target: Engine) ->
 
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_a_copy_stays_live_while_many_write(kind: str, tmp_path: Path) -> None:
-    with contextmanager(_empty)(kind, tmp_path / "a") as source, contextmanager(_empty)("sqlite", tmp_path / "b") as to:
-        _run(source, "CREATE TABLE parent (id INTEGER PRIMARY KEY, number INTEGER)")
-        _run(
+    with empty(kind, tmp_path / "a") as source, empty("sqlite", tmp_path / "b") as to:
+        run(source, "CREATE TABLE parent (id INTEGER PRIMARY KEY, number INTEGER)")
+        run(
             source,
             "CREATE TABLE child (id INTEGER PRIMARY KEY, parent_id INTEGER, FOREIGN KEY (parent_id) "
             "REFERENCES parent (id) ON DELETE CASCADE)",
         )
-        _record(source)
+        record(source)
         stop = threading.Event()
-        run = Replay(opened(source), opened(to), ReplayOptions(create_tables=True, follow=True), stop=stop)
+        live = Replay(opened(source), opened(to), ReplayOptions(create_tables=True, follow=True), stop=stop)
         threads = [threading.Thread(target=_write, args=(source, seed)) for seed in range(4)]
-        following = threading.Thread(target=run.run)
+        following = threading.Thread(target=live.run)
         for thread in (*threads, following):
             thread.start()
 
         for thread in threads:
             thread.join()
-        time.sleep(0.1)
+        deadline = time.monotonic() + 20
+        while not live.progress.transactions and time.monotonic() < deadline:
+            time.sleep(0.05)
         stop.set()
         following.join()
         replay(opened(source), opened(to))
 
         _assert_equal(source, to)
-        assert run.progress.transactions > 0
+        assert live.progress.transactions > 0
 
 
 def _write(engine: Engine, seed: int) -> None:
@@ -167,31 +164,10 @@ def _write(engine: Engine, seed: int) -> None:
             2,
         )
         try:
-            _run(engine, *statements)
+            run(engine, *statements)
         except DBAPIError:
             # Refused by a key, or chosen as a deadlock's victim: as applications meet it.
             continue
-
-
-def _empty(kind: str, folder: Path) -> Iterator[Engine]:
-    folder.mkdir()
-    with scratch_url(kind, folder) as url:
-        engine = create_engine(url)
-        if engine.name == "sqlite":
-            event.listen(engine, "connect", enforce_foreign_keys)
-        yield engine
-        engine.dispose()
-
-
-def _record(engine: Engine) -> None:
-    with engine.connect() as connection:
-        prepare(connection, log_tables(), dialect_named(engine.name), Wishes(triggers=True), now=utc_now())
-
-
-def _run(engine: Engine, *statements: str) -> None:
-    with engine.begin() as connection:
-        for statement in statements:
-            connection.execute(text(statement.replace(":", "\\:")))
 
 
 def _assert_equal(source: Engine, target: Engine) -> None:

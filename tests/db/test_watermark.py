@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from auditcli.clock import utc_now
 from auditcli.dialects import dialect_named
+from auditcli.errors import LogError
 from auditcli.feed import Feed
 from auditcli.init import Wishes, prepare
 from auditcli.log.reader import LogReader
@@ -27,8 +29,14 @@ TABLES = log_tables()
 
 @pytest.fixture(params=["postgresql", "mariadb"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    with _server(request.param, tmp_path) as engine:
+        yield engine
+
+
+@contextmanager
+def _server(kind: str, folder: Path) -> Iterator[Engine]:
     """A database of rows that many write at once."""
-    with scratch_url(request.param, tmp_path) as url:
+    with scratch_url(kind, folder) as url:
         engine = create_engine(url, pool_size=20)
         with engine.begin() as connection:
             connection.execute(text("CREATE TABLE item (id INTEGER PRIMARY KEY, number INTEGER)"))
@@ -67,6 +75,63 @@ def test_an_id_that_was_rolled_back_holds_nothing_up(server: Engine) -> None:
     assert feed.is_complete
 
 
+@pytest.mark.parametrize("may_ask", [True, False], ids=["asking who writes", "waiting"])
+def test_an_id_that_nobody_sees_waits_for_whoever_may_own_it(tmp_path: Path, may_ask: bool) -> None:
+    with _mariadb(tmp_path) as engine, _reader(engine, may_ask=may_ask) as reader:
+        feed = _feed(reader)
+        with engine.connect() as slow, engine.connect() as quick:
+            # An id that is given out and not to be seen, as it is for a moment between the two.
+            slow.execute(text("SELECT number FROM item WHERE id = 3 FOR UPDATE"))
+            slow.execute(text("SAVEPOINT before_it"))
+            slow.execute(text("UPDATE item SET number = 1 WHERE id = 1"))
+            slow.execute(text("ROLLBACK TO SAVEPOINT before_it"))
+            quick.execute(text("UPDATE item SET number = 1 WHERE id = 2"))
+            quick.commit()
+            seen = _poll_for(feed, 1.5)
+            slow.commit()
+            later = _poll_until(feed, 1)
+
+    # Who may not ask takes it for rolled back after a while.
+    assert [changes[0].row_id for changes in seen] == ([] if may_ask else ["2"])
+    assert [changes[0].row_id for changes in (*seen, *later)] == ["2"]
+
+
+def test_several_readers_that_ask_who_writes_all_get_on(tmp_path: Path) -> None:
+    with _mariadb(tmp_path) as engine:
+        feeds = [_feed(engine) for _ in range(3)]
+        with engine.connect() as connection:
+            connection.execute(text("UPDATE item SET number = 1 WHERE id = 1"))
+            connection.rollback()
+            connection.execute(text("UPDATE item SET number = 1 WHERE id = 2"))
+            connection.commit()
+        found: list[list[tuple]] = [[] for _ in feeds]
+        threads = [
+            threading.Thread(target=lambda feed=feed, into=into: into.extend(_poll_until(feed, 1)))
+            for feed, into in zip(feeds, found, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert [[changes[0].row_id for changes in each] for each in found] == [["2"]] * 3
+
+
+def test_ids_in_steps_and_engines_without_transactions_are_refused_by_name(tmp_path: Path) -> None:
+    with _mariadb(tmp_path) as engine:
+        in_steps = create_engine(engine.url, connect_args={"init_command": "SET auto_increment_increment = 2"})
+        with pytest.raises(LogError, match="auto_increment_increment is 2"):
+            _feed(in_steps).poll()
+        in_steps.dispose()
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE changelog ENGINE = Aria"))
+
+        with pytest.raises(LogError, match="the engine of changelog is Aria") as failure:
+            _feed(engine).poll()
+
+    assert failure.value.hint == "ALTER TABLE `changelog` ENGINE = InnoDB"
+
+
 def test_nothing_is_lost_doubled_or_out_of_order_under_writers_that_never_pause(server: Engine) -> None:
     feed = _feed(server)
     stop = threading.Event()
@@ -91,6 +156,35 @@ def test_nothing_is_lost_doubled_or_out_of_order_under_writers_that_never_pause(
         assert change.before is not None
         assert last.get(change.row_id, 0) == change.before["number"]
         last[change.row_id] = (change.after or {})["number"]
+
+
+def _mariadb(folder: Path) -> AbstractContextManager[Engine]:
+    return _server("mariadb", folder)
+
+
+@contextmanager
+def _reader(engine: Engine, *, may_ask: bool) -> Iterator[Engine]:
+    """A user who may read the log, and may or may not see what others do."""
+    name = f"reader{(engine.url.database or '')[-10:]}"
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE USER {name}@'127.0.0.1'"))
+        connection.execute(text(f"GRANT SELECT ON `{engine.url.database}`.* TO {name}@'127.0.0.1'"))
+        if may_ask:
+            connection.execute(text(f"GRANT PROCESS ON *.* TO {name}@'127.0.0.1'"))
+    other = create_engine(engine.url.set(username=name))
+    yield other
+    other.dispose()
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP USER {name}@'127.0.0.1'"))
+
+
+def _poll_for(feed: Feed, seconds: float) -> list[tuple]:
+    found: list[tuple] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found += feed.poll()
+        time.sleep(0.02)
+    return found
 
 
 def _feed(engine: Engine) -> Feed:
