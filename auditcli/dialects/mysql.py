@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from auditcli.dialects import mysql_checks, mysql_portable, mysql_script, mysql_shapes, mysql_triggers, mysql_values
+from auditcli.dialects import (
+    mysql_checks,
+    mysql_portable,
+    mysql_script,
+    mysql_shapes,
+    mysql_triggers,
+    mysql_values,
+    mysql_writers,
+)
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
@@ -56,6 +64,9 @@ class MySQL(Dialect):
     read_only_sql: ClassVar[str | None] = "SET SESSION TRANSACTION READ ONLY"
     dirty_read_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
     gap_grace: ClassVar[float] = 0.5
+    open_writers_sql: ClassVar[str | None] = mysql_writers.OPEN
+    sees_writers_sql: ClassVar[str | None] = mysql_writers.SEES_OPEN
+    see_writers_right: ClassVar[str] = "GRANT PROCESS ON *.* TO this user"
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
     client: ClassVar[str] = "mariadb DATABASE"
     capture_limits: ClassVar[tuple[str, ...]] = (
