@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from threading import Event
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from sqlalchemy import Connection, Engine, func, or_, select
 
 from auditcli.dialects import Dialect
-from auditcli.driver import run
 from auditcli.errors import LogError
 from auditcli.log.query import Criteria
 from auditcli.log.reader import LogReader
@@ -73,17 +71,34 @@ def place_after(reader: LogReader, boundary: int) -> Place:
 class Feed:
     """Reads on from a place; between two reads it holds neither a snapshot nor a lock."""
 
-    def __init__(self, engine: Engine, tables: LogTables, dialect: Dialect, start: int | Place = 0) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tables: LogTables,
+        dialect: Dialect,
+        start: int | Place = 0,
+        *,
+        until: int | None = None,
+        max_hold: float | None = None,
+    ) -> None:
         self._engine = engine
         self._tables = tables
         self._dialect = dialect
+        self.until = until
         self.place = start if isinstance(start, Place) else self._place_after(start)
-        self._watermark = Watermark(tables, dialect, self.place.log_id)
+        self.mark = self.place.log_id
+        """Up to which id the log was complete at the last look."""
+        self.watermark = Watermark(tables, dialect, self.place.log_id, max_hold=max_hold)
 
     @property
     def is_complete(self) -> bool:
         """Whether the last look met nothing that may still be waiting for somebody's commit."""
-        return self._watermark.is_complete
+        return self.watermark.is_complete
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing up to the end is still to come, once a poll has found nothing."""
+        return self.until is not None and self.mark >= self.until
 
     def poll(self, selection: Selection = _EVERYTHING) -> list[Committed]:
         """The next committed transactions with selected changes; none when there is nothing new.
@@ -99,28 +114,14 @@ class Feed:
             if delivered or not moved_on:
                 return delivered
 
-    def follow(
-        self, selection: Selection = _EVERYTHING, *, stop: Event | None = None, interval: float = INTERVAL
-    ) -> Iterator[Committed]:
-        """What there is and then what gets committed, until `stop` is set."""
-        stop = stop or Event()
-        with self._engine.connect() as watcher:
-            while not stop.is_set():
-                # Counted before the look: a commit in between is seen by the next one.
-                counted = self._count(watcher)
-                committed = self.poll(selection)
-                while committed and not stop.is_set():
-                    yield from committed
-                    committed = self.poll(selection)
-                self._wait(watcher, counted, stop, interval)
-
     def _read_on(self, selection: Selection) -> tuple[bool, list[Delivered]]:
         """Whether there was anything new, and what of it is selected."""
         last: _End | None = None
         committed: list[list[Change]] = []
         ends: list[_End] = []
         with self._engine.connect() as connection:
-            until_id = self._watermark.look(connection)
+            self.mark = self.watermark.look(connection)
+            until_id = self.mark if self.until is None else min(self.mark, self.until)
             reader = LogReader(connection, self._tables, dialect=self._dialect)
             self._check_place(reader)
             for end, whole in self._whole(reader, self._ends(connection, until_id)):
@@ -178,19 +179,6 @@ class Feed:
     def _place_after(self, boundary: int) -> Place:
         with self._engine.connect() as connection:
             return place_after(LogReader(connection, self._tables, dialect=self._dialect), boundary)
-
-    def _count(self, watcher: Connection) -> Any:
-        if self._dialect.change_counter_sql is None:
-            return None
-        counted = run(watcher, self._dialect.change_counter_sql).scalar()
-        watcher.rollback()
-        return counted
-
-    def _wait(self, watcher: Connection, counted: Any, stop: Event, interval: float) -> None:
-        """Sleep until somebody has committed; where the database can't tell, for one interval."""
-        while not stop.wait(interval):
-            if counted is None or self._count(watcher) != counted:
-                return
 
 
 def _append(committed: list[list[Change]], changes: list[Change]) -> None:

@@ -71,6 +71,9 @@ _SECONDS = {
 }
 _DAYS = {**dict.fromkeys(("d", "day", "days"), 1), **dict.fromkeys(("w", "week", "weeks"), 7)}
 
+_LONGEST_DURATION = 100 * 365 * 86_400
+_DURATIONS = "write 30s, 10m, 1h30m, 2 days; up to 100 years"
+
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _FRACTION = r"(?:[.,](\d{1,9}))?"
 _CLOCK = re.compile(rf"(\d{{1,2}}):(\d\d)(?::(\d\d){_FRACTION})?", re.ASCII)
@@ -82,11 +85,27 @@ _ISO = re.compile(
 )
 
 
-def parse_position(text: str, *, now: datetime, zone: tzinfo | None = None) -> Position:
-    """The position that a word names; a time without a zone is in `zone`, or in the system's zone without one."""
+def parse_position(text: str, *, now: datetime, zone: tzinfo | None = None, may_come: bool = False) -> Position:
+    """The position that a word names; a time without a zone is in `zone`, or in the system's zone without one.
+
+    A time in the future is refused, unless it is one that `may_come`.
+    """
     word = text.strip()
     position = _named_position(word)
-    return AtTime(_past_moment(word, now, zone)) if position is None else position
+    return AtTime(_checked_moment(word, now, zone, may_come=may_come)) if position is None else position
+
+
+def parse_duration(text: str) -> timedelta:
+    """The length of time that a word such as `30s` or `1h30m` names; raises UsageError for none, or for no time."""
+    word = text.strip().lower()
+    terms = [(int(count), unit) for count, unit in _TERM.findall(word)]
+    if _TERMS.fullmatch(word) is None or any(unit not in _SECONDS and unit not in _DAYS for _, unit in terms):
+        raise UsageError(f"{shown(text)} is no length of time", hint=_DURATIONS)
+    seconds = sum(count * (_SECONDS.get(unit) or 86_400 * _DAYS[unit]) for count, unit in terms)
+    if not 0 < seconds <= _LONGEST_DURATION:
+        problem = "too long" if seconds else "no time at all"
+        raise UsageError(f"{shown(text)} is {problem}", hint=_DURATIONS)
+    return timedelta(seconds=seconds)
 
 
 def format_position(position: Position) -> str:
@@ -192,14 +211,14 @@ def _named_position(word: str) -> Position | None:
     return None
 
 
-def _past_moment(word: str, now: datetime, zone: tzinfo | None) -> datetime:
+def _checked_moment(word: str, now: datetime, zone: tzinfo | None, *, may_come: bool) -> datetime:
     try:
         moment = _moment(word.lower(), now, zone)
     except (ValueError, OverflowError, OSError) as error:
         raise UsageError(f"{shown(word)} is outside the calendar", hint=FORMS) from error
     if moment is None:
         raise UsageError(f"{shown(word)} is neither a time nor another position", hint=FORMS)
-    if moment > now:
+    if moment > now and not may_come:
         raise UsageError(
             f"{shown(word)} is in the future: {_shown_moment(moment, zone)}, and it is {_shown_moment(now, zone)} now",
             hint="name a time that has passed, such as yesterday 14:00",

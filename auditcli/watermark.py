@@ -6,11 +6,14 @@ after the other; at a gap it waits until whoever may own the missing id has ende
 
 from __future__ import annotations
 
+import math
 import random
 import time
 import uuid
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
@@ -38,22 +41,49 @@ class _Fence:
 
 
 class Watermark:
-    """Moves on from a place; every look ends the connection's transaction and begins the one that is read in."""
+    """Moves on from a place; every look ends the connection's transaction and begins the one that is read in.
+
+    After `max_hold` seconds it goes on past ids that may still be committed, and notes them in `skipped`.
+    """
 
     def __init__(
-        self, tables: LogTables, dialect: Dialect, start: int = 0, *, now: Callable[[], float] = time.monotonic
+        self,
+        tables: LogTables,
+        dialect: Dialect,
+        start: int = 0,
+        *,
+        max_hold: float | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_complete = False
         self._tables = tables
+        self.waiting = 0
+        """How many committed records the last look saw above the mark."""
+        self.top = start
+        """The highest committed id that was seen."""
+        self.skipped: list[range] = []
         self._log_id = tables.changelog.c.id
         self._dialect = dialect
         self._complete = start
         self._fence: _Fence | None = None
+        self._passed: frozenset[str] = frozenset()
         self._missed: dict[int, float] = {}
+        self._max_hold = math.inf if max_hold is None else max_hold
+        self._held: tuple[int, float] | None = None
         self._now = now
         self._checked = False
         self._may_ask = True
         self._ask_from = now()
+
+    @property
+    def held_for(self) -> float:
+        """For how many seconds committed records have waited behind the same missing one."""
+        return 0.0 if self._held is None else self._now() - self._held[1]
+
+    @property
+    def blockers(self) -> frozenset[str] | None:
+        """What stands for the transactions of which the mark waits for some, where that can be told."""
+        return None if self._fence is None else self._fence.writers
 
     def look(self, connection: Connection) -> int:
         """The mark as it is now, for a read in the transaction that the look leaves open.
@@ -63,12 +93,16 @@ class Watermark:
         if not self._checked:
             self._check_order(connection)
         if self._dialect.log_ids_follow_commits:
-            self._complete = connection.scalar(select(func.max(self._log_id))) or 0
+            self._complete = self.top = connection.scalar(select(func.max(self._log_id))) or 0
             self.is_complete = True
         elif self._dialect.running_writers_sql is not None and self._may_ask:
             self._look_past_writers(connection, self._dialect.running_writers_sql)
         else:
             self._look_past_gaps(connection)
+        if not self.waiting:
+            self._held = None
+        elif self._held is None or self._held[0] != self._complete:
+            self._held = (self._complete, self._now())
         return self._complete
 
     def _check_order(self, connection: Connection) -> None:
@@ -94,17 +128,31 @@ class Watermark:
         running = None if fence is None else self._running(connection, running_writers)
         # What has ended by then is seen by a transaction that begins now, and perhaps by none that began before.
         connection.rollback()
-        has_ended = fence is not None and running is not None and not fence.writers & running
-        if fence is not None and has_ended and self._shows_no_other(connection, fence):
-            self._complete = max(self._complete, fence.until_id)
-            self._fence = None
         ids = self._ids(connection)
+        if fence is not None and running is not None:
+            self._pass(connection, fence, running, ids)
         self._complete = _contiguous(self._complete, ids)
-        self.is_complete = not ids or ids[-1] <= self._complete
+        self._see(ids)
+        self.is_complete = not self.waiting
         if not self.is_complete and self._fence is None:
             # Asked after the ids: whoever owns one that is missing below them is running, or has ended by now.
             writers = self._running(connection, running_writers)
             self._fence = None if writers is None else _Fence(ids[-1], writers, self._now())
+
+    def _pass(
+        self, connection: Connection, fence: _Fence, running: frozenset[str], ids: Sequence[int]
+    ) -> None:
+        """Go on past the fence if nobody stands before it any more, or has stood there for too long."""
+        self._passed &= running
+        blockers = fence.writers & running
+        is_overdue = self._now() - fence.since >= self._max_hold
+        if is_overdue:
+            self._passed |= blockers
+        if blockers <= self._passed and (is_overdue or self._shows_no_other(connection, fence)):
+            if blockers:
+                self.skipped += _missing(self._complete, fence.until_id, ids)
+            self._complete = max(self._complete, fence.until_id)
+            self._fence = None
 
     def _shows_no_other(self, connection: Connection, fence: _Fence) -> bool:
         """Whether no id below the fence is somebody's who was not among the writers, where such can be seen."""
@@ -135,11 +183,13 @@ class Watermark:
     def _look_past_gaps(self, connection: Connection) -> None:
         written, committed = self._written_and_committed(connection)
         self.is_complete = not written and not committed
+        self.waiting = 0
         if self.is_complete:
             return
         highest = min(each[-1] for each in (written, committed) if each) if len(written) >= _IDS else None
         top = highest or max([*written[-1:], *committed[-1:]])
         self._complete = self._before_first_open(set(written), set(committed), top)
+        self._see(committed)
         self.is_complete = self._complete >= top and highest is None
         self._missed = {log_id: since for log_id, since in self._missed.items() if log_id > self._complete}
 
@@ -155,22 +205,37 @@ class Watermark:
         """The id before the first one that may still be committed; all that are missing are timed at once."""
         now = self._now()
         mark = top
+        overdue = []
         for log_id in range(top, self._complete, -1):
             if log_id in committed:
                 continue
             missing_for = now - self._missed.setdefault(log_id, now)
-            if log_id in written or missing_for < self._dialect.gap_grace:
+            if log_id in written and missing_for >= self._max_hold:
+                overdue.append(log_id)
+            elif log_id in written or missing_for < self._dialect.gap_grace:
                 mark = log_id - 1
+        self.skipped += [range(log_id, log_id + 1) for log_id in reversed(overdue) if log_id <= mark]
         return mark
 
     def _ids(self, connection: Connection) -> Sequence[int]:
         above = select(self._log_id).where(self._log_id > self._complete).order_by(self._log_id).limit(_IDS)
         return connection.scalars(above).all()
 
+    def _see(self, ids: Sequence[int]) -> None:
+        """Note how many of the committed ids are above the mark."""
+        self.top = max([self.top, *ids[-1:]])
+        self.waiting = len(ids) - bisect_right(ids, self._complete)
+
 
 def _contiguous(mark: int, ids: Sequence[int]) -> int:
-    for log_id in ids:
+    for log_id in ids[bisect_right(ids, mark) :]:
         if log_id != mark + 1:
             break
         mark = log_id
     return mark
+
+
+def _missing(mark: int, until_id: int, ids: Sequence[int]) -> list[range]:
+    """The stretches between a mark and another id that are not among the ids."""
+    edges = [mark, *(log_id for log_id in ids if log_id <= until_id)]
+    return [range(left + 1, right) for left, right in pairwise(edges) if right > left + 1]

@@ -96,12 +96,12 @@ class AppContext:
         with self.database() as database, database.log() as reader:
             yield reader
 
-    def position(self, word: str) -> Position:
-        """The position that a word names."""
+    def position(self, word: str, *, may_come: bool = False) -> Position:
+        """The position that a word names; one in the future is refused, unless it `may_come`."""
         from auditcli.clock import utc_now
         from auditcli.position import parse_position
 
-        return parse_position(word, now=utc_now())
+        return parse_position(word, now=utc_now(), may_come=may_come)
 
     def choose(self, reader: LogReader, words: Sequence[str] | None, options: SelectionOptions | None = None) -> Chosen:
         """What words and options choose in the log."""

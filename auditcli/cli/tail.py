@@ -3,93 +3,218 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from auditcli.cli.changes import print_changes
 from auditcli.cli.context import AppContext
 from auditcli.cli.formats import Format
-from auditcli.cli.options import ListOptions, SelectionOptions, Words
+from auditcli.cli.interrupts import Interrupts
+from auditcli.cli.options import FormatOptions, SelectionOptions, Words
 from auditcli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from auditcli.chosen import Chosen
     from auditcli.connect import Database
+    from auditcli.feed import Delivered, Place
+    from auditcli.follow import Following
+    from auditcli.following.news import News
     from auditcli.log.reader import LogReader
     from auditcli.model import Change
+    from auditcli.position import Position
+    from auditcli.selection import Selection
 
-_LAST = 10
+_UNTIL_WORDS = ("until:", "until=")
 
 
-def tail(app: AppContext, selecting: SelectionOptions, listing: ListOptions, words: Words = None) -> int:
-    """Print the last changes and then, live, each transaction as it is committed; ^C ends it.
+@dataclass(frozen=True)
+class TailOptions(FormatOptions):
+    """How many of those that are there, and until when."""
+
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, metavar="N", help="Begin with the last N changes.")] = 10
+    duration: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after 30s, 10m, 1h30m.")] = None
+    exit_after: Annotated[
+        int | None,
+        typer.Option("--exit-after", min=1, metavar="N", help="End after N changes, not counting those of -n."),
+    ] = None
+    max_hold: Annotated[
+        str | None,
+        typer.Option(
+            "--max-hold", metavar="TIME", help="Go on past a transaction that is open for so long, and say so."
+        ),
+    ] = None
+
+
+def tail(app: AppContext, selecting: SelectionOptions, how: TailOptions, words: Words = None) -> int:
+    """Print the last changes and then, live, each transaction as it is committed; ^C ends it and says where to resume.
 
     Examples:
       audit tail
       audit tail -n 50 table:orders actor:svc-*
       audit tail --since 12345 -o jsonl      go on where an earlier tail stopped
+      audit tail --for 10m --max-hold 30s    ten minutes, and nobody holds it up for more than half a one
     """
-    if listing.reverse:
-        raise UsageError("tail goes forward in time", hint="`audit log` takes --reverse")
-    with app.database() as database:
-        with database.log() as reader:
-            chosen = app.choose(reader, words, selecting)
-            _refuse_end(chosen)
-            following = _Following(app, database, chosen, _first(reader, chosen, listing))
+    seconds, max_hold = _seconds(how.duration), _seconds(how.max_hold)
+    end_words, words, selecting = _without_end(words or [], selecting)
+    with app.database() as database, Interrupts(seconds) as interrupts:
+        begun = _begin(app, database, selecting, words, end_words, how)
+        following = begun.follow(database, interrupts, app, max_hold)
+        printing = _Printing(app, following, begun.place, interrupts, how.exit_after)
         try:
-            following.print(listing.format)
+            printing.print(how.format, begun.first)
         except KeyboardInterrupt:
             app.out.flush()
-            app.out.note(f"stopped; to go on from here: audit tail{app.same_database} --since {following.resume_at}")
+            app.out.note(f"stopped; to go on from here: {printing.next_command}")
             return ExitCode.INTERRUPTED
+    app.out.flush()
+    app.out.note(f"ended; to go on from here: {printing.next_command}")
     return ExitCode.DONE
 
 
-class _Following:
-    """The transactions to print, and where another tail would go on."""
+@dataclass(frozen=True)
+class _Begun:
+    """What to print first, and what to follow from where to where."""
 
-    def __init__(self, app: AppContext, database: Database, chosen: Chosen, first: Sequence[Change]) -> None:
+    selection: Selection
+    first: Sequence[Change]
+    place: Place
+    end: int | datetime | None
+
+    def follow(self, database: Database, interrupts: Interrupts, app: AppContext, max_hold: float | None) -> Following:
+        from auditcli.follow import Following
+        from auditcli.present.news import news_text
+
+        def tell(news: News) -> None:
+            app.out.flush()
+            app.out.note(news_text(news))
+
+        return Following(
+            database, self.place, self.selection, stop=interrupts, tell=tell, until=self.end, max_hold=max_hold
+        )
+
+
+class _Printing:
+    """Prints transactions whole, and knows where another tail would go on."""
+
+    def __init__(
+        self, app: AppContext, following: Following, place: Place, interrupts: Interrupts, exit_after: int | None
+    ) -> None:
         self._app = app
-        self._database = database
-        self._selection = chosen.selection
-        self._first = first
-        self._start = int((chosen.window.until_id if chosen.since is None else chosen.window.since_id) or 0)
-        self.resume_at = str(self._start)
+        self._following = following
+        self._place = place
+        self._interrupts = interrupts
+        self._left = exit_after
 
-    def print(self, asked: str | None) -> None:
-        """Print every selected change, transaction by transaction, until somebody stops it."""
+    @property
+    def next_command(self) -> str:
+        """The command that goes on after what was printed."""
+        tx = self._place.transaction_id
+        return f"audit tail{self._app.same_database} --since {f'tx:{tx}' if tx else self._place.log_id}"
+
+    def print(self, asked: str | None, first: Sequence[Change]) -> None:
+        """Print the first changes and then what comes, until there is an end or somebody stops it."""
         if self._app.out.format(asked) is Format.TABLE:
             # One by one: a group of lines is only known to be complete when the next one begins.
-            for committed in self._transactions():
-                print_changes(self._app, asked, committed)
+            for changes in self._transactions(first):
+                print_changes(self._app, asked, changes)
         else:
             # An array would never end.
             form = Format.JSONL if asked == Format.JSON else asked
-            print_changes(self._app, form, chain.from_iterable(self._transactions()))
+            print_changes(self._app, form, chain.from_iterable(self._transactions(first)))
 
-    def _transactions(self) -> Iterator[Sequence[Change]]:
-        """What was there, then what is committed; each transaction is flushed when the next one is asked for."""
-        from auditcli.feed import Feed
-
-        if self._first:
-            yield self._first
+    def _transactions(self, first: Sequence[Change]) -> Iterator[Sequence[Change]]:
+        """Each is printed when the next one is asked for."""
+        if first:
+            with self._interrupts.whole():
+                yield first
             self._app.out.flush()
-        feed = Feed(self._database.engine, self._database.tables, self._database.dialect, self._start)
-        for committed in feed.follow(self._selection):
-            yield committed
-            last = committed[-1]
-            self.resume_at = f"tx:{last.transaction_id}" if last.transaction_id else str(last.id)
+        for batch in self._following.batches():
+            for delivered in batch:
+                with self._interrupts.whole():
+                    yield delivered.changes
+                    self._take(delivered)
+                if self._left is not None and self._left <= 0:
+                    return
             self._app.out.flush()
 
+    def _take(self, delivered: Delivered) -> None:
+        self._place = delivered.place
+        if self._left is not None:
+            self._left -= len(delivered.changes)
 
-def _refuse_end(chosen: Chosen) -> None:
-    if chosen.until is not None:
-        raise UsageError("tail has no end", hint="`audit log` takes --until")
+
+def _begin(
+    app: AppContext,
+    database: Database,
+    selecting: SelectionOptions,
+    words: list[str],
+    end_words: Sequence[str],
+    how: TailOptions,
+) -> _Begun:
+    from auditcli.feed import place_after
+    from auditcli.following.start import certain_place
+
+    with database.log() as reader:
+        chosen = app.choose(reader, words, selecting)
+        if chosen.since is not None:
+            place = place_after(reader, chosen.window.since_id)
+            return _Begun(chosen.selection, (), place, _end(app, reader, end_words, chosen.since, place))
+    place = certain_place(database)
+    with database.log() as reader:
+        end = _end(app, reader, end_words, None, place)
+        return _Begun(chosen.selection, _last(reader, chosen.selection, place, how.limit), place, end)
 
 
-def _first(reader: LogReader, chosen: Chosen, listing: ListOptions) -> Sequence[Change]:
-    """The last changes that are there already; none where a start was named, since the feed begins there."""
-    if chosen.since is not None:
-        return ()
-    last = _LAST if listing.limit is None else listing.limit
-    return list(reader.changes(chosen.selection, chosen.window, newest_first=True, limit=last))[::-1]
+def _last(reader: LogReader, selection: Selection, place: Place, count: int) -> list[Change]:
+    """The last changes before a place, in the order of their transactions."""
+    from auditcli.log.positions import window
+
+    until = window(reader, None, place.log_id)
+    newest = list(reader.changes(selection, until, newest_first=True, limit=count))
+    ends: dict[str | int, int] = {}
+    for change in newest:
+        ends.setdefault(change.transaction_id or change.id, change.id)
+    return sorted(newest, key=lambda change: (ends[change.transaction_id or change.id], change.id))
+
+
+def _without_end(words: Sequence[str], selecting: SelectionOptions) -> tuple[list[str], list[str], SelectionOptions]:
+    """The positions that `until` names, and the rest: of all commands this one alone takes an end that is to come."""
+    named = [word[len(_UNTIL_WORDS[0]) :] for word in words if word.startswith(_UNTIL_WORDS)]
+    others = [word for word in words if not word.startswith(_UNTIL_WORDS)]
+    return [*(selecting.until or ()), *named], others, replace(selecting, until=None)
+
+
+def _end(
+    app: AppContext, reader: LogReader, words: Sequence[str], since: Position | None, place: Place
+) -> int | datetime | None:
+    """The log id or the moment at which to end; raises UsageError where nothing is to come before it."""
+    from auditcli.clock import utc_now
+    from auditcli.log.positions import resolve
+    from auditcli.position import AtChange, AtTime, describe
+
+    ends = {app.position(word, may_come=True) for word in words}
+    if len(ends) > 1:
+        both = " and ".join(sorted(map(describe, ends)))
+        raise UsageError(f"until is given twice: {both}", hint="give until once")
+    for end in ends:
+        if isinstance(end, AtTime) and end.moment > utc_now():
+            return end.moment
+        is_to_come = isinstance(end, AtChange) and end.id > reader.last_id()
+        log_id = end.id if isinstance(end, AtChange) and is_to_come else resolve(end, reader)
+        if log_id <= place.log_id:
+            start = "what is already there" if since is None else f"since ({describe(since)})"
+            raise UsageError(
+                f"until ({describe(end)}) does not come after {start}",
+                hint="`audit log --until` lists what is there; --for 10m ends after a time",
+            )
+        return log_id
+    return None
+
+
+def _seconds(word: str | None) -> float | None:
+    from auditcli.position import parse_duration
+
+    return None if word is None else parse_duration(word).total_seconds()

@@ -437,6 +437,18 @@ class Dialect(ABC):
     gap_grace: ClassVar[float] = 0
     """How many seconds an id may have been given out before its record can be seen by `dirty_read_sql`."""
 
+    open_writers_sql: ClassVar[str | None] = None
+    """Lists the transactions that have written and are open, where several can be, each by
+
+    what stands for it in `running_writers_sql`, what to call its session, for how many seconds it has been open, when
+    it began (UTC; NULL where that can't be told), user, client, state and query; NULL where it may not be seen.
+    """
+
+    sees_writers_sql: ClassVar[str | None] = None
+    """Whether this user may run `open_writers_sql`, where that takes a right; `see_writers_right` is how to get it."""
+
+    see_writers_right: ClassVar[str] = ""
+
     def rows_sql(self, shape: TableShape, condition: str, *, as_bytes: bool = False, locking: bool = False) -> str:
         """Reads locator and stored values of the rows that meet a condition, and may lock them."""
         expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]

@@ -13,6 +13,7 @@ from auditcli.dialects import (
     mysql_shapes,
     mysql_triggers,
     mysql_values,
+    mysql_writers,
 )
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
@@ -67,6 +68,9 @@ class MySQL(Dialect):
     dirty_read_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
     gap_grace: ClassVar[float] = 0.5
     running_writers_sql: ClassVar[str | None] = mysql_order.RUNNING_WRITERS_SQL
+    open_writers_sql: ClassVar[str | None] = mysql_writers.OPEN
+    sees_writers_sql: ClassVar[str | None] = mysql_writers.SEES_OPEN
+    see_writers_right: ClassVar[str] = "GRANT PROCESS ON *.* TO this user"
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
     client: ClassVar[str] = "mariadb DATABASE"
     capture_limits: ClassVar[tuple[str, ...]] = (

@@ -14,6 +14,7 @@ from auditcli.dialects import (
     postgresql_shapes,
     postgresql_triggers,
     postgresql_values,
+    postgresql_writers,
 )
 from auditcli.dialects.base import MARK, Dialect, Fragment, Images
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
@@ -52,11 +53,8 @@ class PostgreSQL(Dialect):
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     )
     foreign_key_words: ClassVar[str] = " DEFERRABLE"
-    running_writers_sql: ClassVar[str | None] = (
-        "SELECT CAST(l.transactionid AS text) FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid "
-        "WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted "
-        "AND (a.pid IS NULL OR a.datname = current_database())"
-    )
+    running_writers_sql: ClassVar[str | None] = postgresql_writers.RUNNING
+    open_writers_sql: ClassVar[str | None] = postgresql_writers.OPEN
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
     writing_settings: ClassVar[Mapping[str, str]] = postgresql_values.WRITING_SETTINGS
     client: ClassVar[str] = "psql -X URL"

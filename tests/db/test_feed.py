@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
-import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 from auditcli.dialects import Dialect, dialect_named
 from auditcli.dialects.sqlite import SQLite
@@ -197,53 +195,3 @@ def test_a_feed_holds_no_lock_between_two_polls(book: Logbook, tmp_path: Path) -
     with closing(sqlite3.connect(tmp_path / "app.db", timeout=0, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         other.execute("ROLLBACK")
-
-
-def test_following_shows_what_is_there_and_then_each_commit_soon(book: Logbook) -> None:
-    commit(book, "alice", 1)
-    stop = threading.Event()
-    arrived: list[tuple[list[int], float]] = []
-    seen = threading.Semaphore(0)
-
-    def follow() -> None:
-        for committed in feed(book).follow(stop=stop):
-            arrived.append((ids(committed), time.monotonic()))
-            seen.release()
-
-    reader = threading.Thread(target=follow)
-    reader.start()
-    committed_at = []
-    for number in range(2, 5):
-        assert seen.acquire(timeout=10)
-        commit(book, "bob", number)
-        committed_at.append(time.monotonic())
-    assert seen.acquire(timeout=10)
-    stop.set()
-    reader.join(10)
-
-    assert [log_ids for log_ids, _ in arrived] == [[1], [2], [3], [4]]
-    assert not reader.is_alive()
-
-
-def test_following_does_not_read_the_log_while_nobody_commits(book: Logbook) -> None:
-    commit(book, "alice", 1)
-    stop = threading.Event()
-    reads: list[str] = []
-    event.listen(book.engine, "before_cursor_execute", lambda *given: reads.append(given[2]))
-    following = feed(book).follow(stop=stop, interval=0.01)
-    next(following)
-    threading.Timer(0.3, stop.set).start()
-
-    rest = list(following)
-
-    looks = [sql for sql in reads if "max(changelog.id)" in sql]
-    assert rest == []
-    assert len([sql for sql in reads if sql == SQLITE.change_counter_sql]) > 3
-    assert len(looks) <= 3
-
-
-def test_following_ends_when_it_is_told_to(book: Logbook) -> None:
-    stop = threading.Event()
-    stop.set()
-
-    assert list(feed(book).follow(stop=stop)) == []
