@@ -315,10 +315,13 @@ class Dialect(ABC):
         """A value that `bind` or `guard` gave, as the database's own client reads it, exact and on one line."""
 
     @abstractmethod
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
-        """The lines of a script in which each step changes exactly one row, or nothing happens at all.
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, *, checked: bool = True
+    ) -> Iterator[str]:
+        """The lines of a script that does all steps in one transaction, or none of them.
 
-        `settings` are those under which values are read and compared; `lock_timeout` is in milliseconds.
+        Where it is `checked` each step has to change exactly one row. `settings` are those under which values are read
+        and compared; `lock_timeout` is in milliseconds.
         """
 
     def inlined(self, fragment: Fragment) -> str:

@@ -190,8 +190,10 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
     def literal(self, value: Any) -> str:
         return mysql_script.literal(value)
 
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
-        return mysql_script.script(steps, lock_timeout)
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, *, checked: bool = True
+    ) -> Iterator[str]:
+        return mysql_script.script(steps, lock_timeout, checked=checked)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT * FROM information_schema.innodb_trx, and SHOW FULL PROCESSLIST"

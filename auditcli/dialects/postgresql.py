@@ -181,8 +181,10 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def literal(self, value: Any) -> str:
         return postgresql_script.literal(value)
 
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
-        return postgresql_script.script(steps, settings, lock_timeout)
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, *, checked: bool = True
+    ) -> Iterator[str]:
+        return postgresql_script.script(steps, settings, lock_timeout, checked=checked)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT pid, usename, state, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"

@@ -184,8 +184,10 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
     def literal(self, value: Any) -> str:
         return sqlite_script.literal(value)
 
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
-        return sqlite_script.script(steps, lock_timeout)
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, *, checked: bool = True
+    ) -> Iterator[str]:
+        return sqlite_script.script(steps, lock_timeout, checked=checked)
 
     def lock_holder_hint(self) -> str:
         return (
