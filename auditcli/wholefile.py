@@ -1,14 +1,18 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and files that grow."""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from auditcli.errors import UsageError
+from auditcli.errors import AuditError, UsageError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
@@ -38,6 +42,22 @@ def appearing(path: Path) -> Iterator[Path]:
     _flush_folder(path.parent)
 
 
+@contextmanager
+def appending(path: Path, size: int) -> Iterator[IO[bytes]]:
+    """A file, made where it is not there, of which so many bytes are kept, to be written on from there."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint="name a file in it")
+    try:
+        with path.open("r+b" if path.exists() else "xb") as file:
+            file.truncate(size)
+            file.seek(size)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
 def _permissions(path: Path) -> int:
     """Those of the file that is replaced, else what a new file gets."""
     with suppress(FileNotFoundError):
@@ -62,7 +82,9 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _not_written(path: Path, error: OSError) -> UsageError:
+def _not_written(path: Path, error: OSError) -> AuditError:
+    if error.errno in _FULL:
+        return AuditError(f"can't write {path}: {error.strerror}", hint="free some space, or write somewhere else")
     if not path.parent.is_dir():
         return UsageError(
             f"no folder {path.parent} to write {path.name} to", hint="make it first, or name another file"

@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 
 from auditcli.applying.counters import moved_counters
 from auditcli.applying.refusal import PlanConflict, step_word
-from auditcli.applying.writes import step_sql
 from auditcli.dialects import Dialect, ScriptStep
 from auditcli.dialects.script import comment
 from auditcli.driver import dialect_of
@@ -25,6 +24,7 @@ from auditcli.planning.order import order_steps
 from auditcli.planning.stamps import moved_on
 from auditcli.rows import LiveRow, RowReader
 from auditcli.shape import CHANGES_CHILD, DatabaseShape, ForeignKeyShape, TableShape
+from auditcli.statements import step_sql
 
 
 def plan_script(connection: Connection, plan: Plan, *, now: datetime, lock_timeout: float = 5.0) -> Iterator[str]:

@@ -16,7 +16,6 @@ from sqlalchemy.exc import IntegrityError
 
 from auditcli import codec
 from auditcli.applying.refusal import PlanConflict, step_word
-from auditcli.applying.writes import step_sql
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.dialects import Fragment
 from auditcli.driver import run
@@ -26,6 +25,7 @@ from auditcli.plan import CellStep, Conflict, ConflictKind, Step, StepKind, show
 from auditcli.planning.stamps import moved_on
 from auditcli.rows import LiveRow, RowReader, key_word
 from auditcli.shape import CHANGES_CHILD, TableShape
+from auditcli.statements import step_sql
 
 _SAVEPOINT = "auditcli_step"
 

@@ -331,12 +331,18 @@ class Dialect(ABC):
 
     @abstractmethod
     def script(
-        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+        self,
+        steps: Iterable[ScriptStep],
+        settings: Mapping[str, str],
+        lock_timeout: int,
+        closing: Iterable[str] = (),
+        *,
+        checked: bool = True,
     ) -> Iterator[str]:
-        """The lines of a script in which each step changes exactly one row, or nothing happens at all.
+        """The lines of a script that does all steps in one transaction, or none of them.
 
-        `settings` are those under which values are read and compared; `lock_timeout` is in milliseconds; `closing` are
-        statements after the last step.
+        Where it is `checked` each step has to change exactly one row. `settings` are those under which values are read
+        and compared; `lock_timeout` is in milliseconds; `closing` are statements after the last step.
         """
 
     def inlined(self, fragment: Fragment) -> str:

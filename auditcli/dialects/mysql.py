@@ -209,9 +209,15 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
         return mysql_script.literal(value)
 
     def script(
-        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+        self,
+        steps: Iterable[ScriptStep],
+        settings: Mapping[str, str],
+        lock_timeout: int,
+        closing: Iterable[str] = (),
+        *,
+        checked: bool = True,
     ) -> Iterator[str]:
-        return mysql_script.script(steps, lock_timeout, closing)
+        return mysql_script.script(steps, lock_timeout, closing, checked=checked)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT * FROM information_schema.innodb_trx, and SHOW FULL PROCESSLIST"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from auditcli.dialects.script import ScriptStep, comment
+from auditcli.dialects.script import ScriptStep, comment, plain_lines
 
 _ODD = re.compile(r"[\\\x00-\x1f\x7f]")
 _UNSAYABLE = re.compile(r"[^\x20-\x5b\x5d-\x7e]")
@@ -21,11 +21,22 @@ _SETTINGS = (
 )
 
 
-def script(steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str]) -> Iterator[str]:
-    """Each step raises an error unless it changes one row; the program ends there, and so takes everything back."""
+def script(
+    steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str], *, checked: bool
+) -> Iterator[str]:
+    """Where it is checked each step raises an error unless it changes one row.
+
+    The program ends at an error, and so takes everything back.
+    """
     yield from _SETTINGS
     yield f"SET SESSION innodb_lock_wait_timeout = {max(1, round(lock_timeout / 1000)):d};"
     yield "START TRANSACTION;"
+    yield from _checked(steps) if checked else plain_lines(steps)
+    yield from (f"{statement};" for statement in closing)
+    yield "COMMIT;"
+
+
+def _checked(steps: Iterable[ScriptStep]) -> Iterator[str]:
     yield "DELIMITER $$"
     for step in steps:
         yield comment(step.word)
@@ -36,8 +47,6 @@ def script(steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str
         yield "  END IF;"
         yield "END$$"
     yield "DELIMITER ;"
-    yield from (f"{statement};" for statement in closing)
-    yield "COMMIT;"
 
 
 def literal(value: Any) -> str:

@@ -194,9 +194,15 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
         return postgresql_script.literal(value)
 
     def script(
-        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+        self,
+        steps: Iterable[ScriptStep],
+        settings: Mapping[str, str],
+        lock_timeout: int,
+        closing: Iterable[str] = (),
+        *,
+        checked: bool = True,
     ) -> Iterator[str]:
-        return postgresql_script.script(steps, settings, lock_timeout, closing)
+        return postgresql_script.script(steps, settings, lock_timeout, closing, checked=checked)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT pid, usename, state, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"

@@ -7,15 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from auditcli.dialects.postgresql_text import dollars
-from auditcli.dialects.script import ScriptStep, comment
+from auditcli.dialects.script import ScriptStep, comment, plain_lines
 
 _ESCAPED = re.compile(r"[\\\x01-\x1f\x7f]")
 
 
 def script(
-    steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str]
+def script(
+    steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str], *, checked: bool
 ) -> Iterator[str]:
-    """Each step raises an error unless it changes one row; `psql` ends there, and so takes everything back."""
+    """Where it is checked each step raises an error unless it changes one row.
+
+    `psql` ends at an error, and so takes everything back.
+    """
     yield r"\set ON_ERROR_STOP on"
     yield "SET client_encoding = 'UTF8';"
     yield "BEGIN;"
@@ -23,11 +27,15 @@ def script(
     for name, value in settings.items():
         yield f"SET LOCAL {name} = {literal(value)};"
     yield "SET CONSTRAINTS ALL DEFERRED;"
+    yield from _checked(steps) if checked else plain_lines(steps)
+    yield from (f"{statement};" for statement in closing)
+    yield "COMMIT;"
+
+
+def _checked(steps: Iterable[ScriptStep]) -> Iterator[str]:
     for step in steps:
         yield comment(step.word)
         yield f"DO {dollars(_block(step))};"
-    yield from (f"{statement};" for statement in closing)
-    yield "COMMIT;"
 
 
 def _block(step: ScriptStep) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _UNSEEN = re.compile(r"[^\x20-\x7e]")
@@ -10,10 +11,18 @@ _UNSEEN = re.compile(r"[^\x20-\x7e]")
 
 @dataclass(frozen=True, slots=True)
 class ScriptStep:
-    """A statement with its values written out, which has to change exactly one row; `word` names that row."""
+    """A statement about one row with its values written out; `word`, where there is one, names that row."""
 
     word: str
     sql: str
+
+
+def plain_lines(steps: Iterable[ScriptStep]) -> Iterator[str]:
+    """The statements as they are, each after its word."""
+    for step in steps:
+        if step.word:
+            yield comment(step.word)
+        yield f"{step.sql};"
 
 
 def comment(text: str) -> str:

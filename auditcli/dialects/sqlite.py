@@ -185,9 +185,15 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
         return sqlite_script.literal(value)
 
     def script(
-        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+        self,
+        steps: Iterable[ScriptStep],
+        settings: Mapping[str, str],
+        lock_timeout: int,
+        closing: Iterable[str] = (),
+        *,
+        checked: bool = True,
     ) -> Iterator[str]:
-        return sqlite_script.script(steps, lock_timeout, closing)
+        return sqlite_script.script(steps, lock_timeout, closing, checked=checked)
 
     def lock_holder_hint(self) -> str:
         return (

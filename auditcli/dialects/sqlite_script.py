@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
-from auditcli.dialects.script import ScriptStep, comment
+from auditcli.dialects.script import ScriptStep, comment, plain_lines
 
 _GUARD = "temp.auditcli_guard"
 _RESET = f"DELETE FROM {_GUARD} WHERE 0;"
@@ -16,17 +16,29 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LARGEST_POWER = 2.0**1000
 
 
-def script(steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str]) -> Iterator[str]:
-    """Each step is followed by a check of how many rows it changed.
+def script(
+    steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str], *, checked: bool
+) -> Iterator[str]:
+    """Where it is checked each step is followed by a check of how many rows it changed.
 
-    `sqlite3` ends at the first error, and so takes everything back. A program that goes on finds at the end that a
-    check is missing, and loses its transaction before it can commit.
+    `sqlite3` ends at the first error, and so takes everything back.
     """
     yield ".bail on"
     yield f".timeout {lock_timeout:d}"
     yield "PRAGMA foreign_keys = ON;"
     yield "BEGIN IMMEDIATE;"
     yield "PRAGMA defer_foreign_keys = ON;"
+    yield from _checked(steps) if checked else plain_lines(steps)
+    yield from (f"{statement};" for statement in closing)
+    yield "COMMIT;"
+
+
+def _checked(steps: Iterable[ScriptStep]) -> Iterator[str]:
+    """The steps with their checks.
+
+    A program that goes on after an error finds at the end that a check is missing, and loses its transaction before it
+    can commit.
+    """
     yield (
         f"CREATE TEMP TABLE {_GUARD.partition('.')[2]} "
         '(step, rows, CONSTRAINT "a row is not as planned, nothing was written" CHECK (rows = 1));'
@@ -39,9 +51,7 @@ def script(steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str
         # A statement that fails leaves the count of the one before it.
         yield f"INSERT INTO {_GUARD} VALUES ({count:d}, changes()); {_RESET}"
     yield f"INSERT OR ROLLBACK INTO {_GUARD} SELECT NULL, COUNT(*) = {count:d} FROM {_GUARD};"
-    yield from (f"{statement};" for statement in closing)
     yield f"DROP TABLE {_GUARD};"
-    yield "COMMIT;"
 
 
 def literal(value: Any) -> str:

@@ -5,44 +5,59 @@ Data stays data: a value that a spreadsheet would take for a formula is written 
 
 from __future__ import annotations
 
-import csv
-import json
+import re
 from collections.abc import Iterable
-from typing import Any, TextIO
 
-from auditcli.export.form import COLUMNS, change_to_json
-from auditcli.model import Change
+from auditcli.export.form import Texts
 
-_AS_JSON = ("before", "after", "context")
+_ODD_IN_CSV = re.compile('[,"\r\n]')
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+def csv_row(cells: Iterable[str]) -> str:
+    """A line of cells by commas; what needs it is quoted."""
+    return ",".join(map(csv_cell, cells)) + "\n"
 
 
-def write_csv(changes: Iterable[Change], stream: TextIO) -> int:
-    """Comma-separated with a header; what is null is empty, what needs it is quoted."""
-    lines = csv.writer(stream, lineterminator="\n")
-    lines.writerow(COLUMNS)
-    written = 0
-    for change in changes:
-        lines.writerow(_cells(change))
-        written += 1
-    return written
+def tsv_row(cells: Iterable[str]) -> str:
+    r"""A line of cells by tabs; tabs, line ends and backslashes in values are written `\t`, `\n`, `\r`, `\\`."""
+    return "\t".join([cell.translate(_ESCAPES) for cell in cells]) + "\n"
 
 
-def write_tsv(changes: Iterable[Change], stream: TextIO) -> int:
-    r"""Tab-separated with a header; tabs, line ends and backslashes in values are written `\t`, `\n`, `\r`, `\\`."""
-    stream.write("\t".join(COLUMNS) + "\n")
-    written = 0
-    for change in changes:
-        stream.write("\t".join(str(cell).translate(_ESCAPES) for cell in _cells(change)) + "\n")
-        written += 1
-    return written
+def csv_cell(text: str) -> str:
+    """A text as one cell."""
+    return '"' + text.replace('"', '""') + '"' if _ODD_IN_CSV.search(text) else text
 
 
-def _cells(change: Change) -> list[Any]:
-    form = change_to_json(change)
-    form["changed"] = " ".join(form["changed"])
-    for name in _AS_JSON:
-        form[name] = _encode(form[name]) if form[name] else ""
-    return ["" if form[name] is None else form[name] for name in COLUMNS]
+def csv_line(texts: Texts) -> str:
+    """A change by commas; what is null is empty."""
+    return csv_row(_cells(texts))
+
+
+def tsv_line(texts: Texts) -> str:
+    """A change by tabs; what is null is empty."""
+    return tsv_row(_cells(texts))
+
+
+def _cells(texts: Texts) -> list[str]:
+    return [
+        str(texts.id),
+        texts.transaction_id or "",
+        texts.timestamp,
+        texts.actor or "",
+        texts.schema or "",
+        texts.table,
+        texts.row_id or "",
+        texts.old_row_id or "",
+        texts.event_type,
+        " ".join(texts.changed),
+        _unless_empty(texts.before),
+        _unless_empty(texts.after),
+        texts.source,
+        texts.reason or "",
+        _unless_empty(texts.context),
+    ]
+
+
+def _unless_empty(text: str | None) -> str:
+    return "" if text is None or text == "{}" else text

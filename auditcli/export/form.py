@@ -1,12 +1,13 @@
-"""The one form of a change for other programs."""
+"""The one form of a change for other programs: a JSON object, or the texts by which its parts stand in a file."""
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from auditcli import codec
-from auditcli.model import Change, EventType
+from auditcli.model import Change, EventType, Image
 
 COLUMNS = (
     "id",
@@ -28,6 +29,26 @@ COLUMNS = (
 """The keys of a change, in order."""
 
 
+class Texts(NamedTuple):
+    """A change by the columns `COLUMNS`; images and context are JSON texts, and `changed` holds names."""
+
+    id: int
+    transaction_id: str | None
+    timestamp: str
+    actor: str | None
+    schema: str | None
+    table: str
+    row_id: str | None
+    old_row_id: str | None
+    event_type: str
+    changed: tuple[str, ...]
+    before: str | None
+    after: str | None
+    source: str
+    reason: str | None
+    context: str
+
+
 def change_to_json(change: Change) -> dict[str, Any]:
     """A change as a JSON object with the keys `COLUMNS`; images hold values in the form of `auditcli.codec`."""
     return {
@@ -40,7 +61,7 @@ def change_to_json(change: Change) -> dict[str, Any]:
         "row_id": change.row_id,
         "old_row_id": change.old_row_id,
         "event_type": change.event_type.value,
-        "changed": changed_columns(change),
+        "changed": list(changed_columns(change)),
         "before": change.before,
         "after": change.after,
         "source": change.source.value,
@@ -49,11 +70,41 @@ def change_to_json(change: Change) -> dict[str, Any]:
     }
 
 
-def changed_columns(change: Change) -> list[str]:
+def texts_of(change: Change) -> Texts:
+    """The parts of a change as they stand in a file."""
+    return Texts(
+        change.id,
+        change.transaction_id,
+        utc_text(change.timestamp),
+        change.actor,
+        change.table.schema,
+        change.table.name,
+        change.row_id,
+        change.old_row_id,
+        change.event_type.value,
+        changed_columns(change),
+        image_text(change.before),
+        image_text(change.after),
+        change.source.value,
+        change.reason,
+        json_text(dict(change.context)),
+    )
+
+
+def changed_columns(change: Change) -> tuple[str, ...]:
     """The columns that the change wrote: all of them where the row came or went, none for a baseline row."""
     if change.event_type is EventType.SNAPSHOT:
-        return []
-    return list(codec.differing_columns(change.before, change.after))
+        return ()
+    return codec.differing_columns(change.before, change.after)
+
+
+json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+"""A value as JSON without spaces."""
+
+
+def image_text(image: Image | None) -> str | None:
+    """An image as JSON without spaces; nothing for a row that is not there."""
+    return None if image is None else json_text(image)
 
 
 def utc_text(moment: datetime) -> str:

@@ -1,4 +1,8 @@
-"""The statements of a plan's steps as SQL text; executes nothing."""
+"""The statements of steps as SQL text; executes nothing.
+
+A plan's steps are guarded: they find their row only where it is as the plan expects. A patch's are plain: they name the
+row by its key, and set what they say.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +39,29 @@ def step_sql(
     assigned = _listed([*_targets(step).items(), *also_set.items()], dialect, shape)
     sql = f"{dialect.update_words(shape)} {dialect.table_sql(shape.table)} SET {assigned.sql} WHERE {where.sql}"
     return Fragment(assigned.before + sql, assigned.values + where.values)
+
+
+def plain_step_sql(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
+    """The one statement of a step without guards: the row is found by its key; without one, one of equals is."""
+    if step.kind is StepKind.INSERT:
+        return _insert(dialect, shape, step)
+    where = _plain_where(dialect, shape, step)
+    if step.kind is StepKind.DELETE:
+        return Fragment(f"DELETE FROM {dialect.table_sql(shape.table)} WHERE {where.sql}", where.values)
+    assigned = _listed(list(_targets(step).items()), dialect, shape)
+    sql = f"{dialect.update_words(shape)} {dialect.table_sql(shape.table)} SET {assigned.sql} WHERE {where.sql}"
+    return Fragment(assigned.before + sql, assigned.values + where.values)
+
+
+def _plain_where(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
+    if shape.primary_key:
+        return _listed(list(step.key.items()), dialect, shape, " AND ")
+    alike = guards(dialect, shape, step.key)
+    if not shape.locator:
+        return Fragment(f"{alike.sql} {dialect.one_row_sql}", alike.values)
+    place = ", ".join(dialect.locator_sql(shape))
+    one = f"SELECT {place} FROM {dialect.table_sql(shape.table)} WHERE {alike.sql} LIMIT 1"
+    return Fragment(f"{place if len(shape.locator) == 1 else f'({place})'} IN ({one})", alike.values)
 
 
 def _insert(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
