@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, extract, func, select
 
+from auditcli.log.query import read_aggregates
 from auditcli.log.reader import ALL, LogReader, Window
 from auditcli.model import Change, EventType, TableName
 from auditcli.selection import Selection
@@ -69,8 +70,9 @@ def _raw_counts(
         return ((key_of(change), change.event_type, 1) for change in reader.changes(selection, window))
     log = reader.tables.changelog.c
     key = _key_columns(by, log)
-    statement = select(*key, log.event_type, func.count()).where(criteria.where()).group_by(*key, log.event_type)
-    return _parsed(by, reader.execute(statement))
+    statement = select(*key, log.event_type, func.count()).group_by(*key, log.event_type)
+    rows = read_aggregates(reader.connection, reader.tables, statement, criteria, watch=reader.watch)
+    return _parsed(by, rows)
 
 
 def _parsed(by: StatBy, rows: Iterable[Any]) -> Iterator[tuple[Any, EventType, int]]:

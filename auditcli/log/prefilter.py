@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from math import isqrt
 from typing import TypeVar
 
 from sqlalchemy import Connection, and_, func, literal, not_, or_, select
 
 from auditcli import codec
 from auditcli.filters.rowword import RowWord
-from auditcli.log.query import Condition, Criteria, unindexed
+from auditcli.log.query import PAGE, Condition, Criteria, unindexed
 from auditcli.log.tables import LogTables
 from auditcli.model import EventType, TableName
 from auditcli.selection import Alternatives, Selection
 
 T = TypeVar("T")
 
-_RARE = 5_000
-"""A table with more records than this is read along the log; its index would be sorted anew for every page."""
-
+_FEW = 5_000
 _MOST_WAYS = 40
 _UUID_LENGTH = 36
 _AFTER_DIGITS = "g"
@@ -45,7 +44,11 @@ class _Prefilter:
 
     def criteria(self, selection: Selection) -> Criteria:
         ways = self._ways(selection)
-        conditions = [*self._cheap(selection), *self._of_tables(selection.tables, selective=bool(ways))]
+        conditions = list(self._cheap(selection))
+        tables = list(self._of_tables(selection.tables))
+        if not ways and selection.tables.any_of and self._are_rare(selection.tables.any_of):
+            ways = [or_(*(self._of_table(table, indexed=True) for table in selection.tables.any_of))]
+        conditions += tables
         if len(ways) > _MOST_WAYS:
             conditions.append(or_(*ways))
             ways = []
@@ -79,10 +82,9 @@ class _Prefilter:
             yield log.event_type.in_(sorted(selection.event_types))
         yield from _alternatives(selection.actors, self._by_actor)
 
-    def _of_tables(self, words: Alternatives[TableName], *, selective: bool) -> Iterator[Condition]:
-        rare = bool(words.any_of) and not selective and self._are_rare(words.any_of)
+    def _of_tables(self, words: Alternatives[TableName]) -> Iterator[Condition]:
         if words.any_of:
-            yield or_(*(self._of_table(table, indexed=rare) for table in words.any_of))
+            yield or_(*(self._of_table(table, indexed=False) for table in words.any_of))
         yield from (not_(self._of_table(table, indexed=False)) for table in words.none_of)
 
     def _of_table(self, table: TableName, *, indexed: bool) -> Condition:
@@ -90,10 +92,14 @@ class _Prefilter:
         return and_(name == table.name, self._log.table_schema.is_not_distinct_from(table.schema))
 
     def _are_rare(self, tables: Iterable[TableName]) -> bool:
-        """Whether the tables have so few records that an index is the better way to all of them."""
+        """Whether the tables have so few records that an index is the better way to all of them.
+
+        It would be sorted anew for every page: their number squared, by the page, against all records looked at once.
+        """
         log = self._log
-        some = select(literal(1)).where(log.table_name.in_([table.name for table in tables])).limit(_RARE + 1)
-        return (self._connection.scalar(select(func.count()).select_from(some.subquery())) or 0) <= _RARE
+        most = max(_FEW, isqrt(PAGE * (self._connection.scalar(select(func.max(log.id))) or 0)))
+        some = select(literal(1)).where(log.table_name.in_([table.name for table in tables])).limit(most + 1)
+        return (self._connection.scalar(select(func.count()).select_from(some.subquery())) or 0) <= most
 
     def _in_transaction(self, prefix: str) -> Condition:
         transaction_id = self._log.transaction_id

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, union_all
 
 from auditcli.log.tables import LogTables
+from auditcli.log.walk import Span, Walk, Watch, nobody_watches
 
 PAGE = 500
 """How many records one page holds."""
@@ -38,12 +39,14 @@ ALL = Window()
 class Criteria:
     """What a record has to meet: every condition and, where there are `ways`, at least one of them.
 
-    Each way is a condition that an index serves by itself. `exact` says that nothing is left to test in Python.
+    Each way is a condition that an index serves by itself. `exact` says that nothing is left to test in Python. `span`
+    bounds the ids of all such records, where that is known: without ways they are then looked for stretch by stretch.
     """
 
     conditions: tuple[Condition, ...] = ()
     ways: tuple[Condition, ...] = ()
     exact: bool = True
+    span: Span | None = None
 
     def also(self, *conditions: Condition) -> Criteria:
         """These criteria and further conditions."""
@@ -69,8 +72,13 @@ def read_pages(
     newest_first: bool = False,
     limit: int | None = None,
     page: int = PAGE,
+    watch: Watch = nobody_watches,
 ) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
     """The records in id order, a page at a time; the first of `columns` is the id."""
+    if criteria.span is not None and not criteria.ways:
+        walk = Walk(connection, tables.changelog.c.id, criteria.span, newest_first=newest_first, watch=watch)
+        yield from _pages_along(walk, connection, tables, columns, criteria, newest_first, limit, page)
+        return
     log_id = tables.changelog.c.id
     last_id: int | None = None
     left = limit
@@ -83,6 +91,57 @@ def read_pages(
             last_id = rows[-1][0]
         if len(rows) < size:
             return
+        left = None if left is None else left - len(rows)
+
+
+def read_aggregates(
+    connection: Connection,
+    tables: LogTables,
+    statement: Select[Any],
+    criteria: Criteria,
+    *,
+    watch: Watch = nobody_watches,
+) -> Iterator[Row[*tuple[Any, ...]]]:
+    """The rows of a statement that counts records; those of one group may come several times, and add up."""
+    if criteria.span is None or criteria.ways:
+        yield from connection.execute(statement.where(criteria.where()))
+        return
+    walk = Walk(connection, tables.changelog.c.id, criteria.span, watch=watch)
+    while not walk.is_over:
+        first, last = walk.stretch()
+        inside = criteria.also(tables.changelog.c.id.between(first, last))
+        with walk.looking():
+            rows = connection.execute(statement.where(inside.where())).all()
+        walk.reached(last)
+        yield from rows
+        if not rows:
+            walk.skip_gap()
+
+
+def _pages_along(
+    walk: Walk,
+    connection: Connection,
+    tables: LogTables,
+    columns: Columns,
+    criteria: Criteria,
+    newest_first: bool,
+    limit: int | None,
+    page: int,
+) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
+    """Each page as soon as it is found: full, or all that one stretch has of it."""
+    left = limit
+    while not walk.is_over and (left is None or left > 0):
+        size = page if left is None else min(page, left)
+        first, last = walk.stretch()
+        inside = criteria.also(tables.changelog.c.id.between(first, last))
+        with walk.looking():
+            rows = connection.execute(_page(tables, columns, inside, newest_first, size)).all()
+        is_full = len(rows) == size
+        walk.reached(rows[-1][0] if is_full else first if newest_first else last)
+        if rows:
+            yield rows
+        else:
+            walk.skip_gap()
         left = None if left is None else left - len(rows)
 
 

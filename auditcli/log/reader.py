@@ -22,6 +22,7 @@ from auditcli.log.row_records import records_of_rows, thread_of
 from auditcli.log.tables import LogTables
 from auditcli.log.transactions import summed_up
 from auditcli.log.undo_links import UndoEntry, last_undo_of, undo_entries
+from auditcli.log.walk import Span, Watch, nobody_watches
 from auditcli.model import Change, RowKey, TableName, Transaction
 from auditcli.position import transaction_prefix
 from auditcli.selection import Selection, matches
@@ -30,6 +31,9 @@ from auditcli.shape import TableShape
 __all__ = ["ALL", "Gap", "Header", "LogReader", "UndoEntry", "Window"]
 
 _CANDIDATES = 5
+_NEAREST = 10_000
+"""So many records may be stamped out of the order of their ids."""
+
 _EVERYTHING = Selection()
 
 
@@ -41,6 +45,7 @@ class LogReader:
         self.tables = tables
         self.dialect = dialect or dialect_of(connection)
         self.columns = record_columns(tables)
+        self.watch: Watch = nobody_watches
         self._images_of: dict[TableName, ReadImages] = {}
 
     def changes(
@@ -68,7 +73,7 @@ class LogReader:
 
     def change(self, change_id: int) -> Change:
         """One change; raises NotFound where there is no such id."""
-        for change in self.records(Criteria((self.tables.changelog.c.id == change_id,))):
+        for change in self.records(Criteria(ways=(self.tables.changelog.c.id == change_id,))):
             return change
         raise self._no_such_change(change_id)
 
@@ -139,7 +144,10 @@ class LogReader:
     def last_id_stamped_before(self, moment: datetime) -> int:
         """The highest log id whose record was written before a moment; 0 where there is none."""
         log = self.tables.changelog.c
-        return self.scalar(select(func.max(log.id)).where(log.timestamp < moment)) or 0
+        earlier = select(log.id).where(log.timestamp < moment)
+        # Ids and times grow together but for what was written at once: these are not searched, the index gives them.
+        nearest = earlier.order_by(log.timestamp.desc(), log.id.desc()).limit(_NEAREST).subquery()
+        return self.scalar(select(func.max(nearest.c.id))) or 0
 
     def transaction_at(self, change_id: int) -> tuple[bool, str | None]:
         """Whether there is a record with this id, and its transaction."""
@@ -157,10 +165,13 @@ class LogReader:
             )
             before, after = (self.scalar(statement) for statement in nearest)
             return frozenset({before} if before is not None and before == after else ())
-        earlier = self.tables.changelog.alias().c
-        began_before = select(earlier.id).where(earlier.transaction_id == log.transaction_id, earlier.id <= boundary)
-        both = select(log.transaction_id).where(log.id > boundary, began_before.exists()).distinct()
-        return frozenset(self.execute(both).scalars())
+        other = self.tables.changelog.alias().c
+        here, there = log.id > boundary, other.id <= boundary
+        # Every record on one side has to be asked: on the shorter one.
+        if self.last_id() - boundary > boundary - self.first_id():
+            here, there = log.id <= boundary, other.id > boundary
+        elsewhere = select(other.id).where(other.transaction_id == log.transaction_id, there)
+        return frozenset(self.execute(select(log.transaction_id).where(here, elsewhere.exists()).distinct()).scalars())
 
     def tracked_tables(self) -> list[TableName]:
         """The tables that the log knows, by their shapes or by their records."""
@@ -288,18 +299,28 @@ class LogReader:
         """What a record has to meet for the database to say that it may be selected."""
         log_id = self.tables.changelog.c.id
         bounds = window_conditions(self.connection, self.tables, window)
+        # What was carried into the window begins before it.
+        begins_at = 0 if window.carried else window.since_id
+        span = Span(begins_at, window.until_id).narrowed(after_id, until_id)
         if after_id is not None:
             bounds.append(log_id > after_id)
         if until_id is not None:
             bounds.append(log_id <= until_id)
-        return criteria_of(self.connection, self.tables, selection).also(*bounds)
+        return replace(criteria_of(self.connection, self.tables, selection).also(*bounds), span=span)
 
     def records(
         self, criteria: Criteria, *, newest_first: bool = False, limit: int | None = None, page: int = PAGE
     ) -> Iterator[Change]:
         """The changes that meet conditions of SQL."""
         pages = read_pages(
-            self.connection, self.tables, self.columns, criteria, newest_first=newest_first, limit=limit, page=page
+            self.connection,
+            self.tables,
+            self.columns,
+            criteria,
+            newest_first=newest_first,
+            limit=limit,
+            page=page,
+            watch=self.watch,
         )
         for rows in pages:
             yield from self.changes_of(rows)

@@ -131,7 +131,10 @@ class _Summing:
             return
         log = reader.tables.changelog.c
         columns = (log.id, log.transaction_id, log.timestamp)
-        for rows in read_pages(reader.connection, reader.tables, columns, self._criteria, newest_first=True):
+        pages = read_pages(
+            reader.connection, reader.tables, columns, self._criteria, newest_first=True, watch=reader.watch
+        )
+        for rows in pages:
             for _, transaction_id, timestamp in rows:
                 yield transaction_id or timestamp
 
