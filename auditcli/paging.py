@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
+
+from sqlalchemy import func, select
 
 from auditcli.log.reader import ALL, LogReader, Window
 from auditcli.model import Change
@@ -32,6 +35,12 @@ class Page:
     changes: tuple[Change, ...]
     edge_id: int
     is_last: bool
+
+
+def about_all(reader: LogReader) -> int:
+    """How many changes the log holds, as far as its ids tell: those of a transaction that was rolled back are counted."""
+    last = reader.last_id()
+    return last - reader.first_id() + 1 if last else 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,15 @@ class Paging:
         found, reached = self._gathered(stretches, after_id, newest_first=False)
         is_full = len(found) == self.size
         return Page(found[::-1], found[-1].id if is_full else reached, not is_full and reached >= highest)
+
+    def count(self) -> int:
+        """How many changes are selected, or were found until they were not wanted any more."""
+        criteria = self.reader.criteria(self.selection, self.window)
+        if criteria.exact:
+            log = self.reader.tables.changelog
+            return int(self.reader.scalar(select(func.count()).select_from(log).where(criteria.where())) or 0)
+        changes = self.reader.changes(self.selection, self.window)
+        return sum(1 for _ in takewhile(lambda _: self.is_wanted(), changes))
 
     @cached_property
     def _is_exact(self) -> bool:
