@@ -42,7 +42,7 @@ def bars_of(period: Period, most: int) -> list[Period]:
         width = timedelta(days=364) * -(-period.width // (timedelta(days=364) * (most - 1)))
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     start = epoch + (period.start - epoch) // width * width
-    bars = []
+    bars: list[Period] = []
     while start < period.end and len(bars) < most:
         bars.append(Period(start, start + width))
         start += width

@@ -38,7 +38,7 @@ class Page:
 
 
 def about_all(reader: LogReader) -> int:
-    """How many changes the log holds, as far as its ids tell: those of a transaction that was rolled back are counted."""
+    """How many changes the log holds, as its ids tell: those that were rolled back are counted."""
     last = reader.last_id()
     return last - reader.first_id() + 1 if last else 0
 

@@ -180,7 +180,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def end_statement(self, driver_connection: Any) -> str | None:
-        """End the statement that another thread runs over a driver's connection, or the SQL that ends it from another."""
+        """End the statement that another thread runs over a driver's connection, or the SQL that ends it elsewhere."""
 
     def lexis(self, driver_connection: Any) -> Lexis:
         """How the database reads the text of statements, under the session's settings."""

@@ -32,7 +32,7 @@ class ExplorerApp(App[int]):
         self._utc = utc
         self.queries = Queries(self, self._open)
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         standing = Standing(
             target=self._target.masked_url,
             profile=self._target.profile,
@@ -40,7 +40,7 @@ class ExplorerApp(App[int]):
             protected=self._target.protected,
             utc=self._utc,
         )
-        self.push_screen(Explorer(self.queries, Palette(self.get_css_variables()), standing, self._words))
+        await self.push_screen(Explorer(self.queries, Palette(self.get_css_variables()), standing, self._words))
 
     def on_unmount(self) -> None:
         self.queries.close()

@@ -1,4 +1,4 @@
-"""Follows the log through the feed, in a thread of its own: each commit once, whole, in an order valid for every row."""
+"""Follows the log through the feed, in a thread of its own: each commit once, in an order valid for every row."""
 
 from __future__ import annotations
 

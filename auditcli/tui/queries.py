@@ -77,7 +77,9 @@ class Queries:
         work = partial(self._answer, running, question, answer)
         self._app.run_worker(work, group=kind, thread=True, exit_on_error=False)
 
-    def ask_on(self, kind: str, question: Callable[[Database, Callable[[], bool]], T], answer: Callable[[T], None]) -> None:
+    def ask_on(
+        self, kind: str, question: Callable[[Database, Callable[[], bool]], T], answer: Callable[[T], None]
+    ) -> None:
         """The same for what opens connections of its own, and asks whether it is still wanted."""
         self.give_up(kind)
         running = self._running[kind] = _Running(kind)

@@ -72,7 +72,9 @@ class Timeline:
         if self._period is None or not bars or self._queries.is_busy(_BARS):
             return
         if newest >= bars[-1].end:
-            self._period = type(self._period)(self._period.start + (newest - bars[-1].start), bars[-1].end + bars[-1].width)
+            self._period = type(self._period)(
+                self._period.start + (newest - bars[-1].start), bars[-1].end + bars[-1].width
+            )
         self.redraw()
 
     def _zoom_if_any(self, period: Period | None) -> None:
@@ -83,7 +85,9 @@ class Timeline:
         from auditcli.activity import bars_of
 
         bars = bars_of(period, self._activity.room)
-        self._activity.show(bars, {bar: self._kept[chosen.words, bar] for bar in bars if (chosen.words, bar) in self._kept})
+        self._activity.show(
+            bars, {bar: self._kept[chosen.words, bar] for bar in bars if (chosen.words, bar) in self._kept}
+        )
         # The newest bar may have grown since.
         missing = [bar for bar in bars if bar not in self._activity.counts or bar is bars[-1]][::-1]
 

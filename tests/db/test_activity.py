@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -35,7 +36,7 @@ def test_bars_have_a_round_width_and_cover_the_span() -> None:
     assert {bar.width for bar in bars} == {timedelta(minutes=10)}
     assert bars[0].start == START
     assert bars[-1].end >= period.end
-    assert all(earlier.end == later.start for earlier, later in zip(bars, bars[1:], strict=False))
+    assert all(earlier.end == later.start for earlier, later in itertools.pairwise(bars))
 
 
 @pytest.mark.parametrize("days", [0.00001, 1, 30, 400, 40_000])

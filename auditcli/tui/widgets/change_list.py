@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual import events
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -32,7 +33,7 @@ class ChangeList(Widget, can_focus=True):
     ChangeList:focus { background-tint: $foreground 3%; }
     """
 
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "Down", show=False),
         Binding("k,up", "move(-1)", "Up", show=False),
         Binding("pagedown,ctrl+f", "page(1)", "Page down", show=False),
@@ -141,7 +142,9 @@ class ChangeList(Widget, can_focus=True):
         width = self.size.width
         number = self.window.top + y
         if number < len(self.window.rows):
-            line = self._row_segments(self.window.rows[number], max(width - 1, 0), is_cursor=number == self.window.cursor)
+            line = self._row_segments(
+                self.window.rows[number], max(width - 1, 0), is_cursor=number == self.window.cursor
+            )
         else:
             line = [Segment(set_cell_size(self._empty_text(y), max(width - 1, 0)), self.palette.style(Style.DIM))]
         return Strip([*line, self._scroll_segment(y)], width).apply_style(self.rich_style)

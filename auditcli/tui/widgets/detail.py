@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widget import Widget
@@ -29,7 +30,7 @@ class Detail(Widget):
     Detail VerticalScroll:focus { background-tint: $foreground 3%; }
     """
 
-    BINDINGS = [
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "aspect(-1)", "Aspect before", show=False),
         Binding("right,l", "aspect(1)", "Next aspect", show=False),
         Binding("j", "scroll_lines(1)", "Down", show=False),
@@ -86,7 +87,7 @@ class Detail(Widget):
     @on(Tabs.TabActivated)
     def _turned(self, event: Tabs.TabActivated) -> None:
         event.stop()
-        if event.tab is not None and event.tab.id is not None:
+        if event.tab.id is not None:
             self.aspect = Aspect[event.tab.id.upper()]
             self._ask()
 
