@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 from auditcli.cli.context import AppContext
-from auditcli.cli.options import Words
+from auditcli.cli.options import WhoOptions, Words
+from auditcli.cli.who import actor_of
 from auditcli.errors import UsageError
 
 
-def tui(app: AppContext, words: Words = None) -> int:
+def tui(app: AppContext, who: WhoOptions, words: Words = None) -> int:
     """Explore the log full-screen: live, filtered, row by row; undo what went wrong.
 
     Examples:
@@ -21,7 +22,8 @@ def tui(app: AppContext, words: Words = None) -> int:
     target = app.target
 
     from auditcli.tui.app import ExplorerApp
+    from auditcli.tui.undoing import Author
 
-    explorer = ExplorerApp(target, words or (), utc=app.out.utc)
+    explorer = ExplorerApp(target, Author(actor_of(who), who.reason), words or (), utc=app.out.utc)
     explorer.run()
     return explorer.return_code or 0

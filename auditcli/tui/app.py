@@ -12,7 +12,8 @@ from textual.app import App
 from auditcli.tui.palette import Palette
 from auditcli.tui.queries import Queries, QueryAnswered, QueryFailed
 from auditcli.tui.screens.explorer import Explorer
-from auditcli.tui.widgets.heading import Standing
+from auditcli.tui.screens.undo_plan import UndoPlan
+from auditcli.tui.undoing import UNDO, Author
 
 if TYPE_CHECKING:
     from auditcli.config import Target
@@ -25,33 +26,36 @@ class ExplorerApp(App[int]):
     TITLE = "audit"
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, target: Target, words: Sequence[str] = (), *, utc: bool = False) -> None:
+    def __init__(self, target: Target, author: Author, words: Sequence[str] = (), *, utc: bool = False) -> None:
         super().__init__()
         self._target = target
+        self._author = author
         self._words = " ".join(map(shlex.quote, words))
         self._utc = utc
         self.queries = Queries(self, self._open)
 
     async def on_mount(self) -> None:
-        standing = Standing(
-            target=self._target.masked_url,
-            profile=self._target.profile,
-            read_only=self._target.read_only,
-            protected=self._target.protected,
-            utc=self._utc,
-        )
-        await self.push_screen(Explorer(self.queries, Palette(self.get_css_variables()), standing, self._words))
+        palette = Palette(self.get_css_variables())
+        await self.push_screen(Explorer(self.queries, palette, self._target, self._author, self._words, utc=self._utc))
 
     def on_unmount(self) -> None:
         self.queries.close()
 
     @on(QueryFailed)
+    def _failed(self, event: QueryFailed) -> None:
+        """What workers have to say reaches the application, which knows who asked."""
+        if isinstance(self.screen, UndoPlan) and event.kind == UNDO:
+            self.screen.fail(event)
+        else:
+            self._explorer.fail(event)
+
     @on(QueryAnswered)
-    def _to_the_screen(self, event: QueryFailed | QueryAnswered) -> None:
-        """What workers have to say reaches the application; the explorer is below any dialog."""
-        explorer = next((screen for screen in self.screen_stack if isinstance(screen, Explorer)), None)
-        if explorer is not None:
-            explorer.hear(event)
+    def _answered(self) -> None:
+        self._explorer.recover()
+
+    @property
+    def _explorer(self) -> Explorer:
+        return next(screen for screen in self.screen_stack if isinstance(screen, Explorer))
 
     def _open(self) -> Database:
         from auditcli.connect import open_database

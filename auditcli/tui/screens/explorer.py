@@ -16,12 +16,24 @@ from textual.widgets import Footer
 
 from auditcli.clock import utc_now
 from auditcli.model import Change
+from auditcli.present import SHORT_ID, counted, row_word, visible
 from auditcli.tui.details import Aspect, Looking, describe, diff_lines
 from auditcli.tui.following import Following
 from auditcli.tui.listing import Listing
 from auditcli.tui.palette import Palette
-from auditcli.tui.queries import Queries, QueryAnswered, QueryFailed
+from auditcli.tui.queries import Queries, QueryFailed
+from auditcli.tui.screens.choice import Choice
+from auditcli.tui.screens.undo_plan import UndoPlan
 from auditcli.tui.timeline import RANGES, Timeline
+from auditcli.tui.undoing import (
+    Author,
+    ToUndo,
+    Undoing,
+    redo_of_last,
+    undo_of_changes,
+    undo_of_selection,
+    undo_of_transaction,
+)
 from auditcli.tui.widgets.activity import Activity
 from auditcli.tui.widgets.change_list import ChangeList
 from auditcli.tui.widgets.detail import Detail
@@ -29,7 +41,9 @@ from auditcli.tui.widgets.filter_bar import FilterBar
 from auditcli.tui.widgets.heading import Heading, Standing
 
 if TYPE_CHECKING:
+    from auditcli.apply import Outcome
     from auditcli.chosen import Chosen
+    from auditcli.config import Target
     from auditcli.log.reader import LogReader
     from auditcli.present import Line
 
@@ -71,12 +85,19 @@ class Explorer(Screen[None]):
         Binding("i", "activity", "Activity", show=False),
         Binding("Z", "zoom_pane", "Zoom the pane", show=False),
         *(Binding(key, f"range('{key}')", show=False) for key in RANGES),
+        Binding("u", "undo", "Undo"),
+        Binding("U", "redo", "Undo an undo", show=False),
         Binding("question_mark", "help", "Help"),
         Binding("q", "app.quit", "Quit"),
     ]
 
-    def __init__(self, queries: Queries, palette: Palette, standing: Standing, words: str) -> None:
+    def __init__(
+        self, queries: Queries, palette: Palette, target: Target, author: Author, words: str, *, utc: bool
+    ) -> None:
         super().__init__()
+        self._target = target
+        self._author = author
+        standing = Standing(target.masked_url, target.profile, target.read_only, target.protected, utc=utc)
         self.queries = queries
         self.palette = palette
         self.standing = standing
@@ -307,21 +328,66 @@ class Explorer(Screen[None]):
         else:
             self.listing.begin_at(None)
 
+    # Undo.
+
+    def action_undo(self) -> None:
+        """Ask what is to be taken back, and show the plan."""
+        offers = self._offers()
+
+        def answered(number: int | None) -> None:
+            if number is not None:
+                self._plan(offers[number][1])
+
+        if offers:
+            self.app.push_screen(Choice("take back what?", [words for words, _ in offers]), answered)
+
+    def action_redo(self) -> None:
+        self._plan(redo_of_last(self._author.actor))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What a read-only database can't have done to it is not offered."""
+        return action not in ("undo", "redo") or not self.standing.read_only
+
+    def _offers(self) -> list[tuple[str, ToUndo]]:
+        current, marked = self.changes.window.current, self.changes.marked
+        offers = []
+        if marked:
+            offers.append((f"the {counted(len(marked), 'marked change')}", undo_of_changes(sorted(marked))))
+        if current is not None:
+            row = row_word(current.table, current.row_id)
+            offers.append((f"this change, #{current.id} of {row}", undo_of_changes([current.id])))
+            if current.transaction_id is not None:
+                words = (
+                    f"its whole transaction, tx:{current.transaction_id[:SHORT_ID]} by {visible(current.actor or '?')}"
+                )
+                offers.append((words, undo_of_transaction(current.transaction_id)))
+        if self.chosen is not None and not self.chosen.selection.is_empty:
+            matching = "all" if self.standing.matching is None else f"all {self.standing.matching:,}"
+            offers.append((f"{matching} that the filter selects", undo_of_selection(self.chosen)))
+        return offers
+
+    def _plan(self, wanted: ToUndo) -> None:
+        def ended(outcome: Outcome | None) -> None:
+            if outcome is not None:
+                self.changes.unmark()
+
+        dialog = UndoPlan(Undoing(self.queries, self._target), wanted, self._author, self._target, self.palette)
+        self.app.push_screen(dialog, ended)
+
     # How things stand.
 
-    def hear(self, event: QueryFailed | QueryAnswered) -> None:
-        """What a worker has to say."""
-        if isinstance(event, QueryFailed):
-            self._failed(event)
-        elif self.standing.trouble is not None:
-            self._stand(trouble=None)
-
-    def _failed(self, event: QueryFailed) -> None:
+    def fail(self, event: QueryFailed) -> None:
+        """Say that a question could not be answered, and ask it again in a while."""
         if event.kind == _FILTER:
             self.query_one(FilterBar).say(_in_two_lines(event))
             return
         self._stand(trouble=f"✗ {event.error.message}; trying again …")
         self.set_timer(_RETRY_AFTER, event.retry)
+
+    def recover(self) -> None:
+        """The database answers again."""
+        if self.standing.trouble is not None:
+            self._stand(trouble=None)
 
     def _stand(self, **known: object) -> None:
         self.standing = replace(self.standing, **known)  # type: ignore[arg-type]  # fields by their names
