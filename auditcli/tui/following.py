@@ -14,37 +14,34 @@ from auditcli.tui.queries import Queries
 if TYPE_CHECKING:
     from auditcli.chosen import Chosen
     from auditcli.connect import Database
+    from auditcli.feed import Place
 
 _FEED = "feed"
-_MOST_AT_ONCE = 500
 
 
 class Following:
-    """Tells what is committed after a place; paused, it only counts."""
+    """Tells what is committed after a place."""
 
     def __init__(self, app: App[Any], queries: Queries, arrived: Callable[[Sequence[Change]], None]) -> None:
         self._app = app
         self._queries = queries
         self._arrived = arrived
-        self._stop = Event()
 
     def start(self, chosen: Chosen, after_id: int) -> None:
         """Follow what is committed after a log id and selected."""
-        self.stop()
-        stop = self._stop = Event()
+        place: Place | int = after_id
 
-        def follow(database: Database, is_wanted: Callable[[], bool]) -> None:
+        def follow(database: Database, stop: Event) -> None:
             from auditcli.feed import Feed
 
-            feed = Feed(database.engine, database.tables, database.dialect, after_id)
+            nonlocal place
+            feed = Feed(database.engine, database.tables, database.dialect, place)
             for committed in feed.follow(chosen.selection, stop=stop):
-                if not is_wanted():
-                    return
+                place = feed.place
                 self._app.call_from_thread(self._arrived, committed)
 
-        self._queries.ask_on(_FEED, follow, lambda _: None)
+        self._queries.follow(_FEED, follow)
 
     def stop(self) -> None:
         """Follow nothing any more."""
-        self._stop.set()
         self._queries.give_up(_FEED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.app import App
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 class QueryFailed(Message):
-    """The database could not answer; `retry` asks again."""
+    """The database could not answer; `retry` asks again what only reads."""
 
-    def __init__(self, kind: str, error: AuditError, retry: Callable[[], None]) -> None:
+    def __init__(self, kind: str, error: AuditError, retry: Callable[[], None] | None) -> None:
         super().__init__()
         self.kind = kind
         self.error = error
@@ -40,17 +40,23 @@ class _Running:
     """One question that is being answered, and over which connection."""
 
     kind: str
-    is_wanted: bool = True
+    is_endless: bool = False
     is_done: bool = False
     connection: Connection | None = None
     lock: Lock = field(default_factory=Lock)
+    given_up: Event = field(default_factory=Event)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether nothing has overtaken it."""
+        return not self.given_up.is_set()
 
     def give_up(self) -> None:
         """End the statement that is running, if one is."""
         from auditcli.driver import interrupt
 
         with self.lock:
-            self.is_wanted = False
+            self.given_up.set()
             if self.connection is not None:
                 interrupt(self.connection)
 
@@ -72,22 +78,30 @@ class Queries:
 
     def ask(self, kind: str, question: Callable[[LogReader], T], answer: Callable[[T], None]) -> None:
         """Have a question answered; a later one of its kind overtakes it, and then its answer never comes."""
-        self.give_up(kind)
-        running = self._running[kind] = _Running(kind)
-        work = partial(self._answer, running, question, answer)
-        self._app.run_worker(work, group=kind, thread=True, exit_on_error=False)
 
-    def ask_on(
+        def read(running: _Running) -> T:
+            with self.database().log() as reader:
+                running.use(reader.connection)
+                try:
+                    return question(reader)
+                finally:
+                    running.use(None)
+
+        self._start(_Running(kind), read, answer, retry=lambda: self.ask(kind, question, answer))
+
+    def ask_database(
         self, kind: str, question: Callable[[Database, Callable[[], bool]], T], answer: Callable[[T], None]
     ) -> None:
         """The same for what opens connections of its own, and asks whether it is still wanted."""
-        self.give_up(kind)
-        running = self._running[kind] = _Running(kind)
+        self._start(_Running(kind), lambda running: question(self.database(), lambda: running.is_wanted), answer)
 
-        def work() -> None:
-            self._deliver(running, lambda: question(self.database(), lambda: running.is_wanted), answer)
+    def follow(self, kind: str, question: Callable[[Database, Event], None]) -> None:
+        """The same for what goes on until the event is set; where it fails, it may be begun again."""
 
-        self._app.run_worker(work, group=kind, thread=True, exit_on_error=False)
+        def work(running: _Running) -> None:
+            question(self.database(), running.given_up)
+
+        self._start(_Running(kind, is_endless=True), work, _nothing, retry=lambda: self.follow(kind, question))
 
     def is_wanted(self, kind: str) -> Callable[[], bool]:
         """A function that says whether the newest question of a kind is still wanted."""
@@ -98,6 +112,11 @@ class Queries:
         """Whether a question of a kind is being answered."""
         running = self._running.get(kind)
         return running is not None and not running.is_done
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every question that has an end has its answer."""
+        return all(running.is_done or running.is_endless for running in self._running.values())
 
     def give_up(self, kind: str) -> None:
         """End what is asked of a kind."""
@@ -119,44 +138,50 @@ class Queries:
         if self._database is not None:
             self._database.close()
 
-    def _answer(self, running: _Running, question: Callable[[LogReader], T], answer: Callable[[T], None]) -> None:
-        def read() -> T:
-            with self.database().log() as reader:
-                running.use(reader.connection)
-                try:
-                    return question(reader)
-                finally:
-                    running.use(None)
-
-        self._deliver(running, read, answer, retry=lambda: self.ask(running.kind, question, answer))
+    def _start(
+        self,
+        running: _Running,
+        read: Callable[[_Running], T],
+        answer: Callable[[T], None],
+        retry: Callable[[], None] | None = None,
+    ) -> None:
+        self.give_up(running.kind)
+        self._running[running.kind] = running
+        work = partial(self._deliver, running, read, answer, retry)
+        self._app.run_worker(work, group=running.kind, thread=True, exit_on_error=False)
 
     def _deliver(
         self,
         running: _Running,
-        read: Callable[[], T],
+        read: Callable[[_Running], T],
         answer: Callable[[T], None],
-        retry: Callable[[], None] = lambda: None,
+        retry: Callable[[], None] | None,
     ) -> None:
         try:
-            found = read()
-            running.is_done = True
+            found = read(running)
         except Exception as error:  # noqa: BLE001  # whatever it is, the screen stays and says it
             from auditcli.failure import explained
 
-            self._tell(running, self._app.post_message, QueryFailed(running.kind, explained(error), retry))
+            failed = QueryFailed(running.kind, explained(error), retry)
+            self._tell(running, lambda: self._app.post_message(failed))
         else:
-            self._tell(running, self._answered, answer, found)
+            self._tell(running, lambda: self._answered(answer, found))
 
     def _answered(self, answer: Callable[[T], None], found: T) -> None:
         answer(found)
         self._app.post_message(QueryAnswered())
 
-    def _tell(self, running: _Running, callback: Callable[..., object], *values: object) -> None:
+    def _tell(self, running: _Running, callback: Callable[[], object]) -> None:
         """Call back on the UI's thread, unless something else was asked since."""
 
         def call() -> None:
+            running.is_done = True
             if running.is_wanted:
-                callback(*values)
+                callback()
 
         if running.is_wanted and self._app.is_running:
             self._app.call_from_thread(call)
+
+
+def _nothing(_answer: object) -> None:
+    """What has no end has no answer."""

@@ -161,4 +161,4 @@ class Undoing:
             finally:
                 writing.close()
 
-        self._queries.ask_on(UNDO, write, done)
+        self._queries.ask_database(UNDO, write, done)

@@ -382,7 +382,8 @@ class Explorer(Screen[None]):
             self.query_one(FilterBar).say(_in_two_lines(event))
             return
         self._stand(trouble=f"✗ {event.error.message}; trying again …")
-        self.set_timer(_RETRY_AFTER, event.retry)
+        if event.retry is not None:
+            self.set_timer(_RETRY_AFTER, event.retry)
 
     def recover(self) -> None:
         """The database answers again."""

@@ -59,6 +59,11 @@ class FilterBar(Widget):
         """The words as they stand there."""
         return self._input.value
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether words were typed that have not been tried yet."""
+        return self._debounce is not None
+
     def edit(self) -> None:
         """Let the words be typed."""
         self._input.focus()
