@@ -33,6 +33,14 @@ def define(connection: Connection, sql: str) -> None:
     connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
+def interrupt(connection: Connection) -> None:
+    """End the statement that another thread is running over a connection; where there is none, nothing happens."""
+    sql = dialect_of(connection).end_statement(connection.connection.driver_connection)
+    if sql is not None:
+        with connection.engine.connect() as other:
+            define(other, sql)
+
+
 @lru_cache(maxsize=4096)
 def driver_sql(sql: str, paramstyle: str) -> str:
     """A dialect's statement as a driver of this `paramstyle` (PEP 249, or SQLAlchemy's `numeric_dollar`) takes it."""

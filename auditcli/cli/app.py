@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AuditError as error:
         return _report(error, error, words)
     except Exception as error:  # noqa: BLE001  # the last resort: whatever it is, it is exit code 8 and two lines
-        from auditcli.cli.failure import explained
+        from auditcli.failure import explained
 
         return _report(error, explained(error), words)
 

@@ -31,6 +31,7 @@ from auditcli.cli.show import show
 from auditcli.cli.stats import stats
 from auditcli.cli.status import status
 from auditcli.cli.tail import tail
+from auditcli.cli.tui import tui
 from auditcli.cli.undo import redo, undo
 from auditcli.cli.verify import verify
 from auditcli.errors import ExitCode, UsageError
@@ -59,6 +60,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     pause,
     resume,
     profile,
+    tui,
 )
 
 _ABOUT = """Who changed this row, when, from what to what; and put it back, safely.

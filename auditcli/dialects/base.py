@@ -178,6 +178,10 @@ class Dialect(ABC):
     def in_transaction(self, driver_connection: Any) -> bool:
         """Whether the driver really has a transaction open: without one, a log could not be atomic."""
 
+    @abstractmethod
+    def end_statement(self, driver_connection: Any) -> str | None:
+        """End the statement that another thread runs over a driver's connection, or the SQL that ends it elsewhere."""
+
     def lexis(self, driver_connection: Any) -> Lexis:
         """How the database reads the text of statements, under the session's settings."""
         return Lexis()

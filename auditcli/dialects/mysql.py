@@ -91,6 +91,9 @@ class MySQL(Dialect):
     def in_transaction(self, driver_connection: Any) -> bool:
         return bool(driver_connection.server_status & _IN_TRANSACTION)
 
+    def end_statement(self, driver_connection: Any) -> str | None:
+        return f"KILL QUERY {driver_connection.thread_id()}"
+
     def lexis(self, driver_connection: Any) -> Lexis:
         without_escapes = driver_connection.server_status & _NO_BACKSLASH_ESCAPES
         return LEXIS_WITHOUT_ESCAPES if without_escapes else LEXIS

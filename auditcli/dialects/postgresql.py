@@ -76,6 +76,10 @@ class PostgreSQL(Dialect):
         # Of psycopg; 0 is idle.
         return bool(driver_connection.info.transaction_status != 0)
 
+    def end_statement(self, driver_connection: Any) -> str | None:
+        driver_connection.cancel()
+        return None
+
     def lexis(self, driver_connection: Any) -> Lexis:
         asynchronous = getattr(driver_connection, "get_settings", None)
         standard = (

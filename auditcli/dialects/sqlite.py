@@ -81,6 +81,10 @@ class SQLite(Dialect):
     def in_transaction(self, driver_connection: Any) -> bool:
         return bool(driver_connection.in_transaction)
 
+    def end_statement(self, driver_connection: Any) -> str | None:
+        driver_connection.interrupt()
+        return None
+
     def lexis(self, driver_connection: Any) -> Lexis:
         return _LEXIS
 
