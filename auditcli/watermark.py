@@ -139,9 +139,7 @@ class Watermark:
             writers = self._running(connection, running_writers)
             self._fence = None if writers is None else _Fence(ids[-1], writers, self._now())
 
-    def _pass(
-        self, connection: Connection, fence: _Fence, running: frozenset[str], ids: Sequence[int]
-    ) -> None:
+    def _pass(self, connection: Connection, fence: _Fence, running: frozenset[str], ids: Sequence[int]) -> None:
         """Go on past the fence if nobody stands before it any more, or has stood there for too long."""
         self._passed &= running
         blockers = fence.writers & running

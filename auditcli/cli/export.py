@@ -6,11 +6,12 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from auditcli.chosen import Chosen
     from auditcli.connect import Database
     from auditcli.export import Asked, Tally
-    from auditcli.feed import Feed
+    from auditcli.feed import Place
     from auditcli.log.reader import LogReader
+    from auditcli.model import Change
 
 _STDOUT = "-"
 
@@ -114,7 +116,7 @@ class _Exporting:
     @property
     def _further(self) -> str:
         if self._file is None:
-            return f"--follow -o {self._asked.format} --since {self._feed.place.log_id}"
+            return f"--follow -o {self._asked.format} --since {self._place.log_id}"
         return f"{shlex.quote(str(self._file))} --resume --follow"
 
     def _write(self, tell: Callable[[Tally], object]) -> Tally:
@@ -135,19 +137,34 @@ class _Exporting:
         from auditcli.export.opening import text_stream
         from auditcli.wholefile import appending
 
-        committed = self._feed.follow(self._asked.selection)
+        committed = self._committed()
         if self._file is None:
             follow_log(committed, self._asked, self._app.out.machine_stream)
             return
         with appending(self._file, self._file.stat().st_size) as file, text_stream(file, None) as stream:
             follow_log(committed, self._asked, stream)
 
-    @cached_property
-    def _feed(self) -> Feed:
-        from auditcli.feed import Feed
+    def _committed(self) -> Iterator[Sequence[Change]]:
+        from auditcli.follow import Following
+        from auditcli.present.news import news_text
 
-        database = self._database
-        return Feed(database.engine, database.tables, database.dialect, self._asked.window.until_id or 0)
+        following = Following(
+            self._database,
+            self._place,
+            self._asked.selection,
+            stop=Event(),
+            tell=lambda news: self._app.out.note(news_text(news)),
+        )
+        for batch in following.batches():
+            for delivered in batch:
+                yield delivered.changes
+                self._place = delivered.place
+
+    @cached_property
+    def _place(self) -> Place:
+        from auditcli.feed import place_after
+
+        return place_after(self._reader, self._asked.window.until_id or 0)
 
     @contextmanager
     def _progress(self) -> Iterator[Callable[[Tally], None]]:

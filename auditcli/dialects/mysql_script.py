@@ -21,9 +21,7 @@ _SETTINGS = (
 )
 
 
-def script(
-    steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str], *, checked: bool
-) -> Iterator[str]:
+def script(steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str], *, checked: bool) -> Iterator[str]:
     """Where it is checked each step raises an error unless it changes one row.
 
     The program ends at an error, and so takes everything back.

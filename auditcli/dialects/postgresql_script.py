@@ -13,8 +13,12 @@ _ESCAPED = re.compile(r"[\\\x01-\x1f\x7f]")
 
 
 def script(
-def script(
-    steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str], *, checked: bool
+    steps: Iterable[ScriptStep],
+    settings: Mapping[str, str],
+    lock_timeout: int,
+    closing: Iterable[str],
+    *,
+    checked: bool,
 ) -> Iterator[str]:
     """Where it is checked each step raises an error unless it changes one row.
 

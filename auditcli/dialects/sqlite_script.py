@@ -16,9 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LARGEST_POWER = 2.0**1000
 
 
-def script(
-    steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str], *, checked: bool
-) -> Iterator[str]:
+def script(steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str], *, checked: bool) -> Iterator[str]:
     """Where it is checked each step is followed by a check of how many rows it changed.
 
     `sqlite3` ends at the first error, and so takes everything back.

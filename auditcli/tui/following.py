@@ -14,34 +14,40 @@ from auditcli.tui.queries import Queries
 if TYPE_CHECKING:
     from auditcli.chosen import Chosen
     from auditcli.connect import Database
-    from auditcli.feed import Place
+    from auditcli.following.news import News
 
 _FEED = "feed"
 
 
 class Following:
-    """Tells what is committed after a place."""
+    """Tells what is committed from now on; it survives a lost connection."""
 
-    def __init__(self, app: App[Any], queries: Queries, arrived: Callable[[Sequence[Change]], None]) -> None:
+    def __init__(
+        self, app: App[Any], queries: Queries, arrived: Callable[[Sequence[Change]], None], tell: Callable[[News], None]
+    ) -> None:
         self._app = app
         self._queries = queries
         self._arrived = arrived
+        self._tell = tell
 
-    def start(self, chosen: Chosen, after_id: int) -> None:
-        """Follow what is committed after a log id and selected."""
-        place: Place | int = after_id
+    def start(self, chosen: Chosen) -> None:
+        """Follow what is selected; what is in the list already may come once more."""
 
         def follow(database: Database, stop: Event) -> None:
-            from auditcli.feed import Feed
+            from auditcli import follow as library
+            from auditcli.following.start import certain_place
 
-            nonlocal place
-            feed = Feed(database.engine, database.tables, database.dialect, place)
-            for committed in feed.follow(chosen.selection, stop=stop):
-                place = feed.place
-                self._app.call_from_thread(self._arrived, committed)
+            place = certain_place(database)
+            following = library.Following(database, place, chosen.selection, stop=stop, tell=self._told)
+            for batch in following.batches():
+                changes = [change for delivered in batch for change in delivered.changes]
+                self._app.call_from_thread(self._arrived, changes)
 
         self._queries.follow(_FEED, follow)
 
     def stop(self) -> None:
         """Follow nothing any more."""
         self._queries.give_up(_FEED)
+
+    def _told(self, news: News) -> None:
+        self._app.call_from_thread(self._tell, news)

@@ -208,10 +208,10 @@ def _no_query_of_the_ui_thread() -> Iterator[None]:
     def look(_connection: object, _cursor: object, statement: str, parameters: Any, *_more: object) -> None:
         if threading.get_ident() == ui_thread:
             wrong.append(f"on the thread that draws: {statement}")
-        for found in re.finditer(r"\bOFFSET (.)", statement, re.IGNORECASE):
-            # SQLAlchemy writes `OFFSET ?` behind every LIMIT of SQLite, with a zero for it.
-            if found[1] != "?" or parameters[statement.count("?", 0, found.start())] != 0:
-                wrong.append(f"by OFFSET: {statement}")
+        # SQLAlchemy writes `OFFSET ?` behind every LIMIT of SQLite, with a zero for it.
+        skips = re.finditer(r"\bOFFSET (.)", statement, re.IGNORECASE)
+        if any(skip[1] != "?" or parameters[statement.count("?", 0, skip.start())] != 0 for skip in skips):
+            wrong.append(f"by OFFSET: {statement}")
 
     event.listen(Engine, "before_cursor_execute", look)
     try:

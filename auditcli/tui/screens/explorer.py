@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from auditcli.apply import Outcome
     from auditcli.chosen import Chosen
     from auditcli.config import Target
+    from auditcli.following.news import News
     from auditcli.log.reader import LogReader
     from auditcli.present import Line
 
@@ -119,7 +120,7 @@ class Explorer(Screen[None]):
     def on_mount(self) -> None:
         self.listing = Listing(self.queries, self.changes, self._counted)
         self.timeline = Timeline(self.app, self.queries, self.query_one(Activity))
-        self.following = Following(self.app, self.queries, self._arrived)
+        self.following = Following(self.app, self.queries, self._arrived, self._tell)
         self.changes.focus()
         self._say()
         # After the first frame: the driver of a database takes longer to load than a screen to draw.
@@ -152,14 +153,14 @@ class Explorer(Screen[None]):
             self.query_one(FilterBar).say(str(error).lower())
             return
 
-        def choose(reader: LogReader) -> tuple[Chosen, int]:
+        def choose(reader: LogReader) -> Chosen:
             from auditcli.chosen import choose
 
-            return choose(reader, split, now=utc_now()), reader.last_id()
+            return choose(reader, split, now=utc_now())
 
-        self.queries.ask(_FILTER, choose, lambda answer: self._chosen(*answer))
+        self.queries.ask(_FILTER, choose, self._chosen)
 
-    def _chosen(self, chosen: Chosen, last_id: int) -> None:
+    def _chosen(self, chosen: Chosen) -> None:
         self.query_one(FilterBar).say(None)
         if self.chosen is not None and chosen == self.chosen:
             return
@@ -168,7 +169,7 @@ class Explorer(Screen[None]):
         self._stand(matching=None, waiting=0)
         self.listing.choose(chosen)
         self.timeline.choose(chosen)
-        self._follow(chosen, last_id)
+        self._follow(chosen)
 
     def action_filter(self) -> None:
         self.query_one(FilterBar).edit()
@@ -282,20 +283,26 @@ class Explorer(Screen[None]):
 
     # Following.
 
-    def _follow(self, chosen: Chosen, last_id: int) -> None:
+    def _follow(self, chosen: Chosen) -> None:
         if chosen.until is None:
             self._stand(live=True)
-            self.following.start(chosen, last_id)
+            self.following.start(chosen)
         else:
             self._stand(live=False)
             self.following.stop()
 
     def _arrived(self, committed: Sequence[Change]) -> None:
-        if not self.standing.live:
-            self._waiting += committed
+        fresh = [change for change in committed if not self.changes.has(change)]
+        if self.standing.live:
+            self._show(fresh)
+        elif fresh:
+            self._waiting += fresh
             self._stand(waiting=len(self._waiting))
-            return
-        self._show(committed)
+
+    def _tell(self, news: News) -> None:
+        from auditcli.present.news import news_text
+
+        self.notify(news_text(news), markup=False)
 
     def _show(self, committed: Sequence[Change]) -> None:
         if committed:

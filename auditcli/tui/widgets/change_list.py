@@ -119,6 +119,10 @@ class ChangeList(Widget, can_focus=True):
         self.window.add_newest(changes, follow=follow)
         self._moved()
 
+    def has(self, change: Change) -> bool:
+        """Whether a change is in the list already."""
+        return change.id <= self.log_ids[1] and any(row.id == change.id for row in self.window.rows)
+
     def wait(self) -> None:
         """Say that what is shown is being looked for."""
         self.is_waiting = True
