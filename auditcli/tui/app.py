@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from textual import on
-from textual.app import App
+from textual.app import App, SystemCommand
+from textual.screen import Screen
 
+from auditcli.tui.explorer.screen import Explorer
 from auditcli.tui.palette import Palette
 from auditcli.tui.queries import Queries, QueryAnswered, QueryFailed
-from auditcli.tui.screens.explorer import Explorer
 from auditcli.tui.screens.undo_plan import UndoPlan
 from auditcli.tui.undoing import UNDO, Author
 
@@ -37,6 +38,11 @@ class ExplorerApp(App[int]):
     async def on_mount(self) -> None:
         palette = Palette(self.get_css_variables())
         await self.push_screen(Explorer(self.queries, palette, self._target, self._author, self._words, utc=self._utc))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        if isinstance(screen, Explorer):
+            yield from screen.commands()
 
     def on_unmount(self) -> None:
         self.queries.close()

@@ -9,11 +9,13 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
+from auditcli.fold import ABSENT
 from auditcli.model import Change
 from auditcli.present import (
     Line,
     Span,
     Style,
+    cell_diff,
     change_heading,
     change_lines,
     change_summary,
@@ -42,6 +44,8 @@ class Aspect(StrEnum):
     ROW = "Row"
     BLAME = "Blame"
     TRANSACTION = "Tx"
+    THEN = "Then"
+    SQL = "SQL"
     JSON = "JSON"
 
 
@@ -52,6 +56,7 @@ class Looking:
     now: datetime
     utc: bool = False
     unchanged: bool = False
+    as_of: int | None = None
 
 
 Describe: TypeAlias = "Callable[[LogReader, Change, Looking], list[Line]]"
@@ -130,6 +135,52 @@ def _json(_reader: LogReader, change: Change, _looking: Looking) -> list[Line]:
     return [(Span(visible(line)),) for line in text.splitlines()]
 
 
+def _then(reader: LogReader, change: Change, looking: Looking) -> list[Line]:
+    """The row as it was at a place, against what it is now."""
+    from auditcli.history import row_state
+
+    if change.row is None:
+        return [hint_line(f"{visible(str(change.table))} has no key: its rows have no history of their own")]
+    place = change.id if looking.as_of is None else looking.as_of
+    then, now = (row_state(reader, change.row, each) for each in (place, reader.last_id()))
+    heading = Span(f"{row_word(change.table, change.row_id)} as of #{place:,}", Style.STRONG)
+    lines: list[Line] = [(heading, Span("  against now", Style.DIM))]
+    if then.since is not None:
+        who = f"{visible(then.since.actor or '-')}, {time_text(then.since.timestamp, utc=looking.utc)}"
+        lines.append(hint_line(f"so since #{then.since.id:,} by {who}"))
+    if then.image is None:
+        return [*lines, (Span("it did not exist then", Style.WARNING),)]
+    current = now.image or {}
+    for column, value in then.image.items():
+        same = now.image is not None and current.get(column) == value
+        cells = (Span(value_text(value)),) if same else cell_diff(value, current.get(column, ABSENT))
+        lines.append((Span(f"  {visible(column)}  ", Style.DIM if same else Style.STRONG), *cells))
+    return lines if now.image is not None else [*lines, (Span("it is gone now", Style.WARNING),)]
+
+
+def statements_of(reader: LogReader, change: Change, *, inverted: bool) -> list[str]:
+    """The statements that do a change again, or take it back, as its database's own client runs them."""
+    from auditcli.patch import Patch
+
+    return list(Patch(reader).of_changes([change], inverted=inverted, now=change.timestamp))
+
+
+def _sql(reader: LogReader, change: Change, _looking: Looking) -> list[Line]:
+    lines: list[Line] = []
+    for title, inverted in (("does it again", False), ("takes it back, unguarded: u looks first", True)):
+        lines += [
+            (Span(title, Style.STRONG),),
+            *((Span(visible(line)),) for line in _statement_lines(reader, change, inverted)),
+            (),
+        ]
+    return lines
+
+
+def _statement_lines(reader: LogReader, change: Change, inverted: bool) -> list[str]:
+    wanted = ("INSERT", "UPDATE", "DELETE")
+    return [line for line in statements_of(reader, change, inverted=inverted) if line.startswith(wanted)]
+
+
 def _more(count: int, command: str) -> list[Line]:
     return [hint_line(f"… {count - _MOST:,} more: `{command}`")] if count > _MOST else []
 
@@ -139,5 +190,7 @@ _ASPECTS: Mapping[Aspect, Describe] = {
     Aspect.ROW: _row,
     Aspect.BLAME: _blame,
     Aspect.TRANSACTION: _transaction,
+    Aspect.THEN: _then,
+    Aspect.SQL: _sql,
     Aspect.JSON: _json,
 }

@@ -24,10 +24,13 @@ T = TypeVar("T")
 class QueryFailed(Message):
     """The database could not answer; `retry` asks again what only reads."""
 
-    def __init__(self, kind: str, error: AuditError, retry: Callable[[], None] | None) -> None:
+    def __init__(
+        self, kind: str, error: AuditError, retry: Callable[[], None] | None, *, is_of_database: bool = True
+    ) -> None:
         super().__init__()
         self.kind = kind
         self.error = error
+        self.is_of_database = is_of_database
         self.retry = retry
 
 
@@ -160,9 +163,11 @@ class Queries:
         try:
             found = read(running)
         except Exception as error:  # noqa: BLE001  # whatever it is, the screen stays and says it
+            from auditcli.errors import AuditError
             from auditcli.failure import explained
 
-            failed = QueryFailed(running.kind, explained(error), retry)
+            is_of_database = not isinstance(error, AuditError)
+            failed = QueryFailed(running.kind, explained(error), retry, is_of_database=is_of_database)
             self._tell(running, lambda: self._app.post_message(failed))
         else:
             self._tell(running, lambda: self._answered(answer, found))

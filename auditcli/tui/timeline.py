@@ -22,14 +22,14 @@ _SMALL = 200_000
 """Logs of so many changes are shown whole at first; of larger ones the last day."""
 
 RANGES = {
-    "1": timedelta(minutes=15),
-    "2": timedelta(hours=1),
-    "3": timedelta(days=1),
-    "4": timedelta(days=7),
-    "5": timedelta(days=30),
-    "6": None,
+    "1": ("15 minutes", timedelta(minutes=15)),
+    "2": ("an hour", timedelta(hours=1)),
+    "3": ("a day", timedelta(days=1)),
+    "4": ("a week", timedelta(days=7)),
+    "5": ("30 days", timedelta(days=30)),
+    "6": ("all", None),
 }
-"""How much time each key shows; None for all of it."""
+"""How much time each key shows, in words; None for all of it."""
 
 
 class Timeline:

@@ -173,7 +173,7 @@ def test_following_ends_with_a_word_and_130(recorded: Path, tmp_path: Path) -> N
 
 
 def _wait_for_rows(path: Path, count: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with closing(sqlite3.connect(path)) as connection:
             is_there = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'item'").fetchone()[0]

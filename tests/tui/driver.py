@@ -16,7 +16,7 @@ from textual.widgets import Button, Label, OptionList, Static
 
 from auditcli.config import Target, database_url
 from auditcli.tui.app import ExplorerApp
-from auditcli.tui.screens.explorer import Explorer
+from auditcli.tui.explorer.screen import Explorer
 from auditcli.tui.undoing import Author
 from auditcli.tui.widgets.activity import Activity
 from auditcli.tui.widgets.change_list import ChangeList

@@ -41,8 +41,9 @@ class Activity(Widget, can_focus=True):
         Binding("left,h", "move(-1)", "Earlier", show=False),
         Binding("right,l", "move(1)", "Later", show=False),
         Binding("enter", "jump", "Go there", show=False),
-        Binding("z,plus", "zoom", "Zoom in", show=False),
-        Binding("Z,minus", "zoom_out", "Zoom out", show=False),
+        Binding("plus", "zoom", "Zoom in", show=False),
+        Binding("minus", "zoom_out", "Zoom out", show=False),
+        Binding("escape", "leave", "Back to the list", show=False),
     ]
 
     class Jumped(Message):
@@ -58,6 +59,9 @@ class Activity(Widget, can_focus=True):
         def __init__(self, period: Period) -> None:
             super().__init__()
             self.period = period
+
+    class Left(Message):
+        """The list is next."""
 
     class Resized(Message):
         """There is room for another number of bars."""
@@ -90,6 +94,10 @@ class Activity(Widget, can_focus=True):
         """Put the cursor where a moment is, if it is on the screen."""
         self.cursor = next((number for number, bar in enumerate(self.bars) if bar.start <= moment < bar.end), None)
         self._say()
+
+    def bar_of(self, moment: datetime) -> Period | None:
+        """The bar in which a moment is; None where it is not on the screen."""
+        return next((bar for bar in self.bars if bar.start <= moment < bar.end), None)
 
     def render_line(self, y: int) -> Strip:
         width, height = self.size.width, self.size.height
@@ -176,6 +184,9 @@ class Activity(Widget, can_focus=True):
     def action_jump(self) -> None:
         if self.cursor is not None:
             self.post_message(self.Jumped(self.bars[self.cursor]))
+
+    def action_leave(self) -> None:
+        self.post_message(self.Left())
 
     def action_zoom(self) -> None:
         if self.cursor is not None and self.bars[self.cursor].width > timedelta(seconds=1):

@@ -7,10 +7,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
-from textual.suggester import Suggester
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Label
+
+from auditcli.tui.completion import Vocabulary, WordSuggester
 
 _DEBOUNCE = 0.15
 """Seconds without a key before the words are tried."""
@@ -36,13 +37,15 @@ class FilterBar(Widget):
             super().__init__()
             self.words = words
 
+    class Entered(Message):
+        """Somebody begins to type."""
+
     class Left(Message):
         """The words are as they are meant; the list is next."""
 
-    def __init__(self, words: str = "", *, suggester: Suggester | None = None, id: str | None = None) -> None:  # noqa: A002  # as Textual names it
+    def __init__(self, words: str = "", *, id: str | None = None) -> None:  # noqa: A002  # as Textual names it
         super().__init__(id=id)
         self._words = words
-        self._suggester = suggester
         self._debounce: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -50,9 +53,6 @@ class FilterBar(Widget):
             yield Label("filter ▸ ", id="filter-name")
             yield Input(self._words, placeholder="table:orders event:update actor:bob total>100 …  / edits")
         yield Label("", id="filter-error", markup=False)
-
-    def on_mount(self) -> None:
-        self._input.suggester = self._suggester
 
     @property
     def words(self) -> str:
@@ -67,6 +67,7 @@ class FilterBar(Widget):
     def edit(self) -> None:
         """Let the words be typed."""
         self._input.focus()
+        self.post_message(self.Entered())
 
     def set_words(self, words: str) -> None:
         """Put other words there and have them tried at once."""
@@ -74,6 +75,10 @@ class FilterBar(Widget):
             self._input.value = words
             self._input.cursor_position = len(words)
         self._try()
+
+    def learn(self, vocabulary: Vocabulary) -> None:
+        """Complete these words from now on."""
+        self._input.suggester = WordSuggester(vocabulary)
 
     def say(self, error: str | None) -> None:
         """Show what is wrong with the words, or that nothing is."""

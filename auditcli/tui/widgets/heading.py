@@ -21,6 +21,7 @@ class Standing:
     marked: int = 0
     matching: int | None = None
     total: int | None = None
+    as_of: int | None = None
     trouble: str | None = None
     utc: bool = False
 
@@ -50,6 +51,8 @@ def _parts(standing: Standing) -> list[str]:
         parts.append(f"▮▮ {standing.waiting:,} new, f shows them")
     else:
         parts.append("▶ LIVE" if standing.live else "▮▮ not following")
+    if standing.as_of is not None:
+        parts.append(f"◆ as of #{standing.as_of:,}")
     if standing.marked:
         parts.append(f"● {standing.marked:,} marked")
     if standing.total is not None:

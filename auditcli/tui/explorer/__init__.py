@@ -1,0 +1,1 @@
+"""The one screen that is always there, a family of actions a file."""
