@@ -7,6 +7,7 @@ recorded are found among those that are there.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +23,9 @@ from auditcli.log.reader import ALL, LogReader
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import read_tracking
 from auditcli.model import Change, Image, JsonValue, RowKey, TableName
-from auditcli.rows import RowReader
+from auditcli.rows import LiveRow, RowReader
 from auditcli.selection import Alternatives, Selection
-from auditcli.shape import ForeignKeyShape
+from auditcli.shape import ForeignKeyShape, TableShape
 
 __all__ = ["Family", "Member", "related"]
 
@@ -97,17 +98,17 @@ class Family:
         return found
 
 
-def related(reader: LogReader, row: RowKey, depth: int = 1) -> Family:
+def related(
+    reader: LogReader, row: RowKey, depth: int = 1, *, tell: Callable[[str], None] = lambda _text: None
+) -> Family:
     """The row, those that ever referred to it, those that referred to them, and so on; each once.
 
-    Raises NotFound for a row of which nothing is recorded. The reader's connection is given a transaction of its own.
+    Raises NotFound for a row that is not there, and of which nothing is recorded.
+    The reader's connection is given a transaction of its own.
     """
     begin_snapshot(reader.connection, reader.dialect)
-    history = tuple(reader.row_thread(row))
-    if not history:
-        raise NotFound(f"no change of {row} is recorded", hint=f"`audit log table:{row.table}` lists what is")
-    search = _Search(reader)
-    level = [Member(row.table, row, 0, None, history)]
+    search = _Search(reader, tell)
+    level = [search.first(row)]
     members = search.unmet(level)
     for distance in range(1, depth + 1):
         level = list(search.referring(level, distance))
@@ -117,8 +118,9 @@ def related(reader: LogReader, row: RowKey, depth: int = 1) -> Family:
 
 
 class _Search:
-    def __init__(self, reader: LogReader) -> None:
+    def __init__(self, reader: LogReader, tell: Callable[[str], None]) -> None:
         self._reader = reader
+        self._tell = tell
         self._tracking = read_tracking(reader.connection, reader.tables)
         self._live = read_shapes(reader.connection, reader.dialect).tables
         tables = {*self._live, *reader.tracked_tables()} - reader.tables.table_names
@@ -126,6 +128,28 @@ class _Search:
         self.references = self._all_references()
         self._met: set[object] = set()
         self._row_ids: dict[TableName, set[str]] = {}
+
+    def first(self, row: RowKey) -> Member:
+        """The row that a family is of: by its records, or as it is now."""
+        history = tuple(self._reader.row_thread(row))
+        if history:
+            return Member(row.table, row, 0, None, history)
+        live = self._live.get(row.table)
+        for found in () if live is None else self._rows_of(self._tracking.recorded(live), row.row_id):
+            return Member(row.table, row, 0, None, live=self._shown(row.table, found.image))
+        raise NotFound(
+            f"{row} is not there, and no change of it is recorded", hint=f"`audit log table:{row.table}` lists what is"
+        )
+
+    def _rows_of(self, shape: TableShape, row_id: str) -> Iterator[LiveRow]:
+        """The row of this key, its values read in the types that the table's first row has."""
+        rows = RowReader(self._reader.connection, self._reader.dialect)
+        key = shape.primary_key
+        for sample in rows.page(shape, None, 1) if key else ():
+            words = [row_id] if len(key) == 1 else _parsed(row_id)
+            if isinstance(words, list) and len(words) == len(key):
+                kinds = (sample.image[column] for column in key)
+                yield from rows.with_values(shape, key, [tuple(map(_typed, kinds, words))])
 
     def unmet(self, members: Iterable[Member]) -> list[Member]:
         """Those that were not met yet: circles of references end here."""
@@ -144,6 +168,7 @@ class _Search:
         wanted = _wanted(((member.table, member.images) for member in level), self.references)
         tables = sorted({key.table for key, values in wanted.items() if values}, key=str)
         for table in tables:
+            self._tell(f"looking through the changes of {table}")
             keys = {key: values for key, values in wanted.items() if key.table == table and values}
             yield from self.unmet(self._recorded(table, keys, depth))
             yield from self.unmet(self._silent(table, keys, depth))
@@ -198,10 +223,17 @@ class _Search:
             if all(shape.column(column) is not None for column in key.columns):
                 for found in rows.with_values(shape, key.columns, values.values()):
                     row_id = codec.row_id_of(found.image, shape.primary_key) or ""
-                    silent[row_id] = Member(table, RowKey(table, row_id), depth, key, live=found.image)
+                    silent[row_id] = Member(
+                        table, RowKey(table, row_id), depth, key, live=self._shown(table, found.image)
+                    )
         unknown = silent.keys() - self._row_ids.get(table, set())
         recorded = _row_ids(self._reader.row_records(table, unknown)) if unknown else set()
         yield from (silent[row_id] for row_id in silent if row_id in unknown - recorded)
+
+    def _shown(self, table: TableName, image: Image) -> Image:
+        """The row without what is masked in the log."""
+        masked = self._tracking.masked_of(table)
+        return {column: value for column, value in image.items() if column not in masked}
 
     def _primary_key(self, table: TableName) -> tuple[str, ...]:
         shape = self._live.get(table) or next(iter(self._epochs[table][::-1]), None)
@@ -253,6 +285,23 @@ def _plain_text(value: JsonValue) -> str | None:
     """What stands in the text of an image that holds the value; None where that can't be told."""
     text = codec.row_id([value])
     return text if type(value) in (int, str) and _PLAIN.fullmatch(text) else None
+
+
+def _typed(kind: JsonValue, word: JsonValue) -> JsonValue:
+    """A part of a key's text as a value like another one; None where it can't be one."""
+    if isinstance(kind, str):
+        return word if isinstance(word, str) else codec.dump(word)
+    value = _parsed(word) if isinstance(word, str) else word
+    return value if type(value) is type(kind) else None
+
+
+def _parsed(text: str) -> JsonValue:
+    """The JSON value that a text is; None for any other text."""
+    try:
+        value: JsonValue = json.loads(text)
+    except ValueError:
+        return None
+    return value
 
 
 def _row_ids(records: Iterable[Change]) -> set[str]:

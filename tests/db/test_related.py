@@ -115,8 +115,10 @@ def test_rows_from_before_the_log_began_are_found_where_they_are(any_engine: Eng
         "INSERT INTO customer VALUES (1, 'Ann')",
         "INSERT INTO orders VALUES (10, 1)",
     )
+    assert members(any_engine, "customer/1") == ["customer/1", "orders/10"]
     shop.write("UPDATE customer SET name = 'Anna'", "INSERT INTO line VALUES (10, 1)")
 
+    assert members(any_engine, "orders/10") == ["orders/10", "line/10,1"]
     assert members(any_engine, "customer/1", 2) == ["customer/1", "orders/10", "line/10,1"]
     assert at(any_engine, "customer/1", last_id(any_engine), 2) == ["customer/1", "orders/10", "line/10,1"]
 
@@ -162,5 +164,5 @@ def test_nothing_is_written(shop: Watched) -> None:
 
 
 def test_an_unknown_row_is_told(shop: Watched) -> None:
-    with pytest.raises(NotFound, match="no change of customer/77 is recorded"):
+    with pytest.raises(NotFound, match="customer/77 is not there, and no change of it is recorded"):
         family(shop.engine, "customer/77")
