@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from auditcli import codec
 from auditcli.model import Change, EventType, Image
@@ -49,6 +50,8 @@ class Words:
         for key in self._keys:
             if all(column in image for column in key):
                 values = [image[column] for column in key]
+                if len(values) == 1 and type(values[0]) is int:
+                    return f"[{values[0]}]"
                 # SQLite lets NULL into most keys, and into many rows.
                 return image_word(image) if None in values else codec.dump(values)
         return image_word(self.told_apart(image))
@@ -194,9 +197,10 @@ class Kept:
     def keep(self, images: Iterable[Image]) -> None:
         """Put rows behind those that are there."""
         sql = "INSERT INTO kept (number, image) VALUES (?, ?)"
-        for image in images:
-            self._database.execute(sql, (self._number, codec.dump(image)))
-            self.count += 1
+        arriving = iter(images)
+        while page := [(self._number, codec.dump(image)) for image in islice(arriving, _PAGE)]:
+            self._database.executemany(sql, page)
+            self.count += len(page)
 
     def rows(self) -> Iterator[Image]:
         """The rows in the order in which they came."""
