@@ -22,7 +22,7 @@ from auditcli.errors import NotFound
 from auditcli.log.reader import ALL, LogReader
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import read_tracking
-from auditcli.model import Change, Image, JsonValue, RowKey, TableName
+from auditcli.model import Change, EventType, Image, JsonValue, RowKey, TableName
 from auditcli.rows import LiveRow, RowReader
 from auditcli.selection import Alternatives, Selection
 from auditcli.shape import ForeignKeyShape, TableShape
@@ -186,7 +186,8 @@ class _Search:
 
     def _candidates(self, table: TableName, keys: Mapping[ForeignKeyShape, _Values]) -> Iterator[Change]:
         """Records in which a wanted value may stand."""
-        criteria = self._reader.criteria(Selection(tables=Alternatives((table,))), ALL)
+        selection = Selection(tables=Alternatives((table,)), events=Alternatives(tuple(EventType)))
+        criteria = self._reader.criteria(selection, ALL)
         texts = {_plain_text(values[0]) for known in keys.values() for values in known.values()}
         if None not in texts and len(texts) <= _MOST_TEXTS:
             log = self._reader.tables.changelog.c

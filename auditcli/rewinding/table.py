@@ -11,7 +11,7 @@ from auditcli.log.positions import window
 from auditcli.log.reader import ALL, LogReader, Window
 from auditcli.log.schema import first_noticed
 from auditcli.log.settings import Tracking
-from auditcli.model import Change, Image, TableName
+from auditcli.model import Change, EventType, Image, TableName
 from auditcli.rewinding.caveats import Caveat, Doubt, Shapes, of_columns
 from auditcli.rewinding.scratch import Kept, Told, Touched, Words
 from auditcli.rows import RowReader
@@ -93,7 +93,9 @@ class TableRun:
         )
 
     def _records(self, until: Window) -> Iterator[Change]:
-        return self._reader.changes(Selection(tables=Alternatives((self._table,))), until)
+        """All records of the table, the baseline's too."""
+        selection = Selection(tables=Alternatives((self._table,)), events=Alternatives(tuple(EventType)))
+        return self._reader.changes(selection, until)
 
     def _taken_back(self) -> Iterator[Image]:
         for now in self._rows_now():
@@ -139,8 +141,7 @@ class TableRun:
             yield Caveat(Doubt.LATER, self._table, since=since)
 
     def _has_records(self) -> bool:
-        selection = Selection(tables=Alternatives((self._table,)))
-        return next(self._reader.changes(selection, limit=1), None) is not None
+        return next(self._records(ALL), None) is not None
 
 
 def _shape_at(epochs: Sequence[tuple[int, TableShape]], boundary: int) -> TableShape | None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from auditcli.asof import as_of
+from auditcli.baseline import record_baseline
 from auditcli.clock import utc_now
 from auditcli.driver import dialect_of
 from auditcli.errors import NotFound
@@ -134,6 +135,18 @@ def test_a_table_that_is_gone_is_as_the_log_knows_it(shop: Watched) -> None:
     assert sorted(names(table_then(shop.engine, "item", boundary))) == [(1, "a"), (3, "c")]
     assert [image["v"] for image in table_then(shop.engine, "loose", boundary)] == [1, 1, 2]
     assert caveats_then(shop.engine, boundary) == [("dropped", "item", ()), ("dropped", "loose", ())]
+
+
+def test_of_a_table_that_is_gone_a_baseline_tells_the_rows_that_never_changed(any_engine: Engine) -> None:
+    shop = Watched(any_engine, ITEM, LOOSE, "INSERT INTO item VALUES (1, 'a', 1), (2, 'b', 2)")
+    shop.write("INSERT INTO loose VALUES (1), (1)")
+    record_baseline(any_engine)
+    boundary = last_id(any_engine)
+    shop.write("UPDATE item SET name = 'x' WHERE id = 1", "DELETE FROM loose WHERE v = 1")
+    shop.write("DROP TABLE item", "DROP TABLE loose")
+
+    assert names(table_then(any_engine, "item", boundary)) == [(1, "a"), (2, "b")]
+    assert table_then(any_engine, "loose", boundary) == [{"v": 1}, {"v": 1}]
 
 
 def test_a_table_that_came_since_was_not_there(shop: Watched) -> None:

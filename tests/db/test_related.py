@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from auditcli.baseline import record_baseline
 from auditcli.errors import NotFound
 from auditcli.log.reader import LogReader
 from auditcli.log.tables import log_tables
@@ -121,6 +122,17 @@ def test_rows_from_before_the_log_began_are_found_where_they_are(any_engine: Eng
     assert members(any_engine, "orders/10") == ["orders/10", "line/10,1"]
     assert members(any_engine, "customer/1", 2) == ["customer/1", "orders/10", "line/10,1"]
     assert at(any_engine, "customer/1", last_id(any_engine), 2) == ["customer/1", "orders/10", "line/10,1"]
+
+
+def test_rows_that_only_a_baseline_tells_of_are_found(any_engine: Engine) -> None:
+    shop = Watched(
+        any_engine, CUSTOMER, ORDERS, "INSERT INTO customer VALUES (1, 'Ann')", "INSERT INTO orders VALUES (10, 1)"
+    )
+    record_baseline(any_engine)
+    assert members(any_engine, "customer/1") == ["customer/1", "orders/10"]
+    shop.write("DROP TABLE orders")
+
+    assert members(any_engine, "customer/1") == ["customer/1", "orders/10"]
 
 
 def test_a_table_without_a_key_and_a_table_that_is_gone_refer_too(any_engine: Engine) -> None:
