@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from auditcli.driver import run
+from auditcli.driver import begin_snapshot
 from auditcli.errors import NotFound
 from auditcli.log.reader import LogReader, Window
 from auditcli.log.schema import read_shapes
@@ -72,12 +72,9 @@ def as_of(
     Raises NotFound for a wanted table that is not recorded. The reader's connection is given a transaction of its own.
     """
     with scratch() as database:
-        connection, dialect = reader.connection, reader.dialect
-        connection.rollback()
-        if dialect.begin_snapshot_sql is not None:
-            run(connection, dialect.begin_snapshot_sql)
+        begin_snapshot(reader.connection, reader.dialect)
         past = _read(reader, database, Place(boundary, moment), wanted, tell or (lambda _text: None))
-        connection.rollback()
+        reader.connection.rollback()
         yield past
 
 

@@ -41,6 +41,13 @@ def interrupt(connection: Connection) -> None:
             define(other, sql)
 
 
+def begin_snapshot(connection: Connection, dialect: Dialect) -> None:
+    """Leave the transaction that is open, and begin one that goes on seeing what is committed now."""
+    connection.rollback()
+    if dialect.begin_snapshot_sql is not None:
+        run(connection, dialect.begin_snapshot_sql)
+
+
 @lru_cache(maxsize=4096)
 def driver_sql(sql: str, paramstyle: str) -> str:
     """A dialect's statement as a driver of this `paramstyle` (PEP 249, or SQLAlchemy's `numeric_dollar`) takes it."""

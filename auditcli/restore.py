@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from auditcli.apply import PlanConflict
+from auditcli.applying.refusal import Refused
 from auditcli.asof import Doubt, Past, PastTable
 from auditcli.capture.context import context
 from auditcli.clock import Clock, utc_now
@@ -63,8 +64,8 @@ def restore(
                 if target.dialect.transactional_ddl:
                     writing.create(missing)
                 written = writing.write_rows(_rows_of(past), tables, tell)
-        except PlanConflict as conflict:
-            first = conflict.conflicts[0].message if conflict.conflicts else conflict.reason
+        except (PlanConflict, Refused) as conflict:
+            first = conflict.conflicts[0].message if conflict.conflicts else str(conflict)
             raise ConflictError(
                 f"the target can't hold it, no row was written: {first}",
                 hint="restore into a database of the same kind, or fewer tables with --table",

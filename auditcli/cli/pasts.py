@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from auditcli.cli.context import AppContext
@@ -10,9 +10,12 @@ from auditcli.cli.formats import Format, table_lines, write_delimited, write_jso
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditcli.asof import Past, PastTable
+    from auditcli.asof import Past
+    from auditcli.model import Image, TableName
     from auditcli.present import Line
+    from auditcli.related import Member
 
+_MEMBER_COLUMNS = ("depth", "table", "row_id", "refers_by", "image")
 _UNKNOWN = "?"
 """Stands in a table for a value that nobody knows."""
 
@@ -23,7 +26,7 @@ def print_past(app: AppContext, asked: str | None, past: Past, *, is_single: boo
     if form is Format.TABLE:
         with app.out.paged():
             for table in past.tables:
-                app.out.lines(_lines(past, table))
+                app.out.lines(_table(str(table.table), table.columns, past.rows(table)))
     elif form in (Format.CSV, Format.TSV):
         _print_delimited(app, form, past)
     elif is_single:
@@ -34,15 +37,36 @@ def print_past(app: AppContext, asked: str | None, past: Past, *, is_single: boo
         _print_object(app, past)
 
 
-def _lines(past: Past, table: PastTable) -> Iterator[Line]:
+def print_members(app: AppContext, asked: str | None, members: Sequence[tuple[Member, Image]]) -> None:
+    """Rows that refer to each other, as they were; in a table those of one table stand together."""
+    if app.out.format(asked) is not Format.TABLE:
+        records = [
+            {
+                "depth": member.depth,
+                "table": str(member.table),
+                "row_id": None if member.row is None else member.row.row_id,
+                "refers_by": None if member.reference is None else list(member.reference.columns),
+                "image": image,
+            }
+            for member, image in members
+        ]
+        app.out.records(asked, _MEMBER_COLUMNS, records)
+        return
+    tables: dict[TableName, list[Image]] = {}
+    for member, image in members:
+        tables.setdefault(member.table, []).append(image)
+    with app.out.paged():
+        for table, images in tables.items():
+            columns = tuple(dict.fromkeys(column for image in images for column in image))
+            app.out.lines(_table(str(table), columns, images))
+
+
+def _table(name: str, columns: Sequence[str], images: Iterable[Image]) -> Iterator[Line]:
     from auditcli.present import Span, Style, counted, value_text
 
-    yield (Span(str(table.table), Style.IDENTITY), Span(f"  {counted(table.rows, 'row')}", Style.DIM))
-    rows = [
-        [value_text(image[column]) if column in image else _UNKNOWN for column in table.columns]
-        for image in past.rows(table)
-    ]
-    yield from table_lines(table.columns, rows)
+    rows = [[value_text(image[column]) if column in image else _UNKNOWN for column in columns] for image in images]
+    yield (Span(name, Style.IDENTITY), Span(f"  {counted(len(rows), 'row')}", Style.DIM))
+    yield from table_lines(columns, rows)
     yield ()
 
 

@@ -74,6 +74,8 @@ Examples:
 The database: --url, --profile, $AUDIT_DATABASE_URL, $AUDIT_PROFILE, audit.toml or pyproject.toml, your config file.
 """
 
+_VALUES_LEFT_OUT = {"--related": "--related=1"}
+
 # Typer has been carrying its own copy of click, so its errors are found by the one that it exports.
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -83,11 +85,17 @@ _NO_SUCH = re.compile(r"No such (option|command):? ['\"]?([^'\" ]+)")
 
 def run_words(words: Sequence[str]) -> int:
     """Understand a command line, run it, and return its exit code."""
-    understood = _understand(list(words))
+    understood = _understand(_with_values(words))
     if not isinstance(understood, Invocation):
         return int(understood or ExitCode.DONE)
     outcome = understood.run(AppContext(understood.options))
     return int(outcome) if isinstance(outcome, int) else ExitCode.DONE
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """The words, an option whose value may be left out with the one that it then has: Typer knows no such options."""
+    end = words.index("--") if "--" in words else len(words)
+    return [*(_VALUES_LEFT_OUT.get(word, word) for word in words[:end]), *words[end:]]
 
 
 def _understand(words: list[str]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -30,9 +30,10 @@ from auditcli.log.upgrade import find_log
 from auditcli.model import Change, EventType, Image, RowKey, TableName
 from auditcli.plan import Conflict, PlanOptions
 from auditcli.replaying.planning import Draft, arrival, net_changes, plan_arrivals, without
+from auditcli.replaying.tables import missing_tables, parents_first
 from auditcli.rows import RowReader
 from auditcli.shape import TableShape
-from auditcli.transfer import Transfer, columns_that_differ, create_tables
+from auditcli.transfer import Transfer, create_tables
 
 _BATCH = 500
 _NOTHING_RECORDED = Tracking(exclude_tables=("*",))
@@ -107,23 +108,10 @@ class ReplayTarget:
                 self.places.create(self.connection)
 
     def missing(self, tables: Iterable[TableName], *, create: bool) -> list[TableName]:
-        """The tables that are to be created; the others have the columns that it takes."""
-        wanted = sorted(tables, key=str)
+        """The tables that are to be created; raises NotFound and UsageError where the others can't take what comes."""
         there = read_shapes(self.connection, self._dialect).tables
-        missing = [table for table in wanted if self.transfer.table(table) not in there]
         self.connection.rollback()
-        if missing and not create:
-            named = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise NotFound(
-                f"the target has no table {named}", hint="--create-tables makes what is missing, as the log knows it"
-            )
-        unknown = [table for table in missing if table not in self.shapes]
-        if unknown:
-            raise NotFound(f"the log does not know what {unknown[0]} looks like", hint="create it in the target")
-        for table in wanted:
-            if table in self.shapes and table not in missing:
-                self._check_columns(self.shapes[table], there[self.transfer.table(table)])
-        return missing
+        return missing_tables(tables, self.shapes, there, self.transfer, create=create)
 
     def create(self, tables: Sequence[TableName]) -> None:
         """Create tables in the running transaction."""
@@ -139,14 +127,6 @@ class ReplayTarget:
         found = [table for table, shape in pairs if shape is not None and self._rows.page(shape, None, 1)]
         self.connection.rollback()
         return found
-
-    def _check_columns(self, shape: TableShape, other: TableShape) -> None:
-        differ = columns_that_differ(shape, other)
-        if differ:
-            raise UsageError(
-                f"{other.table} in the target has no column {', '.join(differ)}",
-                hint="add it there, or leave the table out: not:table:" + str(shape.table),
-            )
 
     # Transactions.
 
@@ -411,7 +391,7 @@ class ReplayTarget:
         references = {
             name: {key.referred for key in self._shape(table).foreign_keys} for name, table in by_name.items()
         }
-        return [by_name[name] for name in _parents_first(by_name, references)]
+        return [by_name[name] for name in parents_first(by_name, references)]
 
     def _refusal(self, refused: Refused) -> Exception:
         if self._is_held_back(refused):
@@ -448,15 +428,3 @@ class ReplayTarget:
         return AuditError(
             f"the target refuses it, {self.kept}: {error.orig}", hint="mend that, then run the same command again"
         )
-
-
-def _parents_first(tables: Collection[TableName], references: Mapping[TableName, set[TableName]]) -> list[TableName]:
-    """The tables so that each comes after those that it refers to, as far as circles let it."""
-    ordered: list[TableName] = []
-    left = sorted(tables, key=str)
-    while left:
-        free = [table for table in left if not (references.get(table, set()) - {table}) & set(left)]
-        chosen = free or left[:1]
-        ordered += chosen
-        left = [table for table in left if table not in chosen]
-    return ordered

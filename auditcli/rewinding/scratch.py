@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from auditcli import codec
 from auditcli.model import Change, EventType, Image
@@ -14,7 +15,7 @@ from auditcli.rows import image_word
 _TABLES = """
 CREATE TABLE touched (place INTEGER PRIMARY KEY, number INTEGER, word TEXT, was INTEGER, image TEXT, delta INTEGER,
   latest TEXT, UNIQUE (number, word));
-CREATE TABLE told (place INTEGER PRIMARY KEY, number INTEGER, word TEXT, image TEXT, copies INTEGER,
+CREATE TABLE told (place INTEGER PRIMARY KEY, number INTEGER, word TEXT, image TEXT, copies INTEGER, seen INTEGER,
   UNIQUE (number, word));
 CREATE TABLE kept (place INTEGER PRIMARY KEY, number INTEGER, image TEXT);
 """
@@ -49,6 +50,8 @@ class Words:
         for key in self._keys:
             if all(column in image for column in key):
                 values = [image[column] for column in key]
+                if len(values) == 1 and type(values[0]) is int:
+                    return f"[{values[0]}]"
                 # SQLite lets NULL into most keys, and into many rows.
                 return image_word(image) if None in values else codec.dump(values)
         return image_word(self.told_apart(image))
@@ -151,10 +154,13 @@ class Told:
     def fold(self, changes: Iterable[Change]) -> None:
         """Note records, in id order."""
         for change in changes:
+            if change.event_type is EventType.SNAPSHOT:
+                self._count(change.image, 0, seen=1)
+                continue
             if change.before is not None:
-                self._count(self._words.of(change.before), change.before, -1)
+                self._count(change.before, -1)
             if change.after is not None:
-                self._count(self._words.of(change.after), change.after, 1)
+                self._count(change.after, 1)
 
     def image(self, image: Image) -> Image:
         """The row with the key of this one; nothing where there is none."""
@@ -169,13 +175,16 @@ class Told:
             for _ in range(copies):
                 yield json.loads(image)
 
-    def _count(self, word: str, image: Image, step: int) -> None:
+    def _count(self, image: Image, step: int, *, seen: int = 0) -> None:
+        """So many more of the row; a baseline saw it as often as it says so, and at least so many there are."""
+        word = self._words.of(image)
         most = 1 if _is_key(word) else 2**62
         sql = (
-            "INSERT INTO told (number, word, image, copies) VALUES (?1, ?2, ?3, max(0, ?4)) "
-            "ON CONFLICT (number, word) DO UPDATE SET image = excluded.image, copies = min(?5, max(0, copies + ?4))"
+            "INSERT INTO told (number, word, image, copies, seen) VALUES (?1, ?2, ?3, max(0, ?4, ?6), ?6) "
+            "ON CONFLICT (number, word) DO UPDATE SET image = excluded.image, seen = seen + ?6, "
+            "copies = min(?5, max(0, copies + ?4, (seen + ?6) * ?6))"
         )
-        self._database.execute(sql, (self._number, word, codec.dump(image), step, most))
+        self._database.execute(sql, (self._number, word, codec.dump(image), step, most, seen))
 
 
 class Kept:
@@ -194,9 +203,10 @@ class Kept:
     def keep(self, images: Iterable[Image]) -> None:
         """Put rows behind those that are there."""
         sql = "INSERT INTO kept (number, image) VALUES (?, ?)"
-        for image in images:
-            self._database.execute(sql, (self._number, codec.dump(image)))
-            self.count += 1
+        arriving = iter(images)
+        while page := [(self._number, codec.dump(image)) for image in islice(arriving, _PAGE)]:
+            self._database.executemany(sql, page)
+            self.count += len(page)
 
     def rows(self) -> Iterator[Image]:
         """The rows in the order in which they came."""

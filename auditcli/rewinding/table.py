@@ -11,7 +11,7 @@ from auditcli.log.positions import window
 from auditcli.log.reader import ALL, LogReader, Window
 from auditcli.log.schema import first_noticed
 from auditcli.log.settings import Tracking
-from auditcli.model import Change, Image, TableName
+from auditcli.model import Change, EventType, Image, TableName
 from auditcli.rewinding.caveats import Caveat, Doubt, Shapes, of_columns
 from auditcli.rewinding.scratch import Kept, Told, Touched, Words
 from auditcli.rows import RowReader
@@ -67,6 +67,7 @@ class TableRun:
             now=live or (epochs[-1][1] if epochs else None),
             hidden=tracking.masked_of(table) | tracking.excluded_of(table),
         )
+        self._lost, self._columns = self._shapes.lost, self._shapes.columns
         words = Words(self._shapes.keys([shape for _, shape in epochs]), self._shapes.comparable)
         self.touched = Touched(database, number, words)
         self.kept = Kept(database, number)
@@ -78,7 +79,7 @@ class TableRun:
         """Go through the rows."""
         if self._live is None:
             self._last.fold(self._records(ALL))
-        if self._shapes.lost:
+        if self._lost:
             self._then.fold(self._records(window(self._reader, until=self._place.boundary)))
         self.kept.start()
         self.kept.keep(map(self._completed, self._taken_back()))
@@ -86,13 +87,15 @@ class TableRun:
         return PastTable(
             self._table,
             shapes.then or shapes.now,
-            tuple(self._seen) if shapes.columns is None else shapes.columns,
+            tuple(self._seen) if self._columns is None else self._columns,
             self.kept.count,
             (*self._caveats(), *of_columns(self._table, shapes, self._unknown_rows)),
         )
 
     def _records(self, until: Window) -> Iterator[Change]:
-        return self._reader.changes(Selection(tables=Alternatives((self._table,))), until)
+        """All records of the table, the baseline's too."""
+        selection = Selection(tables=Alternatives((self._table,)), events=Alternatives(tuple(EventType)))
+        return self._reader.changes(selection, until)
 
     def _taken_back(self) -> Iterator[Image]:
         for now in self._rows_now():
@@ -107,15 +110,17 @@ class TableRun:
         return (row.image for row in RowReader(self._reader.connection, self._reader.dialect).all_of(self._live))
 
     def _completed(self, image: Image) -> Image:
-        """The row with the values that columns had which are gone, as the log knows them."""
-        lost = [column for column in self._shapes.lost if column not in image]
+        """The row with the values that columns had which are gone, as the log knows them, and without hidden ones."""
+        lost = [column for column in self._lost if column not in image]
         if lost:
             told = self._then.image(image)
             self._unknown_rows += any(column not in told for column in lost)
             image = {**image, **{column: told[column] for column in lost if column in told}}
-        known = {column: value for column, value in image.items() if column not in self._shapes.hidden}
-        self._seen.update(dict.fromkeys(known))
-        return known
+        if self._shapes.hidden:
+            image = {column: value for column, value in image.items() if column not in self._shapes.hidden}
+        if self._columns is None:
+            self._seen.update(dict.fromkeys(image))
+        return image
 
     def _caveats(self) -> Iterator[Caveat]:
         place = self._place
@@ -136,8 +141,7 @@ class TableRun:
             yield Caveat(Doubt.LATER, self._table, since=since)
 
     def _has_records(self) -> bool:
-        selection = Selection(tables=Alternatives((self._table,)))
-        return next(self._reader.changes(selection, limit=1), None) is not None
+        return next(self._records(ALL), None) is not None
 
 
 def _shape_at(epochs: Sequence[tuple[int, TableShape]], boundary: int) -> TableShape | None:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from auditcli.asof import as_of
+from auditcli.baseline import record_baseline
 from auditcli.clock import utc_now
 from auditcli.driver import dialect_of
 from auditcli.errors import NotFound
+from auditcli.log.reader import LogReader
 from auditcli.log.tables import log_tables
 from auditcli.pause import pause, resume
 from tests.db.asof import caveats_then, last_id, rows_now, rows_then, table_then
@@ -66,7 +69,7 @@ def test_rows_come_in_the_order_of_their_key_and_those_that_went_after_them(shop
     assert names(table_then(shop.engine, "item", boundary)) == [(2, "b"), (3, "c"), (1, "a")]
 
 
-def test_nothing_is_written_and_no_lock_is_left(shop: Watched) -> None:
+def test_nothing_is_written_and_whoever_reads_keeps_nobody_from_writing(shop: Watched) -> None:
     boundary = last_id(shop.engine)
     written: list[str] = []
 
@@ -74,10 +77,12 @@ def test_nothing_is_written_and_no_lock_is_left(shop: Watched) -> None:
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         written.extend([statement] if statement.startswith(("INSERT", "UPDATE", "DELETE", "CREATE")) else ())
 
-    table_then(shop.engine, "item", boundary)
+    with shop.engine.connect() as connection, as_of(LogReader(connection, log_tables()), boundary) as past:
+        shop.write("UPDATE item SET price = 0")
+        prices = [image["price"] for image in past.rows(past.tables[0])]
 
-    assert written == []
-    shop.write("UPDATE item SET price = 0")
+    assert prices == [1, 2, 3]
+    assert written == ["UPDATE item SET price = 0"]
 
 
 def test_a_column_that_came_since_is_left_out(shop: Watched) -> None:
@@ -130,6 +135,18 @@ def test_a_table_that_is_gone_is_as_the_log_knows_it(shop: Watched) -> None:
     assert sorted(names(table_then(shop.engine, "item", boundary))) == [(1, "a"), (3, "c")]
     assert [image["v"] for image in table_then(shop.engine, "loose", boundary)] == [1, 1, 2]
     assert caveats_then(shop.engine, boundary) == [("dropped", "item", ()), ("dropped", "loose", ())]
+
+
+def test_of_a_table_that_is_gone_a_baseline_tells_the_rows_that_never_changed(any_engine: Engine) -> None:
+    shop = Watched(any_engine, ITEM, LOOSE, "INSERT INTO item VALUES (1, 'a', 1), (2, 'b', 2)")
+    shop.write("INSERT INTO loose VALUES (1), (1)")
+    record_baseline(any_engine)
+    boundary = last_id(any_engine)
+    shop.write("UPDATE item SET name = 'x' WHERE id = 1", "DELETE FROM loose WHERE v = 1")
+    shop.write("DROP TABLE item", "DROP TABLE loose")
+
+    assert names(table_then(any_engine, "item", boundary)) == [(1, "a"), (2, "b")]
+    assert table_then(any_engine, "loose", boundary) == [{"v": 1}, {"v": 1}]
 
 
 def test_a_table_that_came_since_was_not_there(shop: Watched) -> None:

@@ -100,6 +100,17 @@ def test_what_the_target_cannot_hold_names_the_column_and_leaves_nothing(shop: W
     assert sorted(rows_of(file.engine)) == ["customer"]
 
 
+def test_a_reference_to_a_row_that_does_not_come_is_a_conflict(shop: Watched, file: Database) -> None:
+    with file.engine.begin() as connection:
+        connection.exec_driver_sql(CUSTOMER)
+        connection.exec_driver_sql(ORDERS)
+
+    with pytest.raises(ConflictError, match=r"no row was written: .*FOREIGN KEY"):
+        restored(shop, last_id(shop.engine), file, "orders")
+
+    assert rows_now(file.engine) == {}
+
+
 def test_masked_columns_are_not_there(any_engine: Engine, file: Database) -> None:
     shop = Watched(any_engine, "CREATE TABLE item (id INTEGER PRIMARY KEY, card VARCHAR(20) NOT NULL)")
     shop.init(mask_columns={"item": ("card",)})
