@@ -14,7 +14,8 @@ from auditcli.applying.carrying import CarriedWriting
 from auditcli.applying.counters import advance_counters
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.rehearsal import Rehearsal, Stage
-from auditcli.applying.retrying import TRIES, done_at_last
+from auditcli.applying.retrying import done_at_last
+from auditcli.applying.troubles import explained
 from auditcli.applying.ways import NetWriting, SingleWriting
 from auditcli.applying.writing import Writing
 from auditcli.capture.context import current_context
@@ -28,7 +29,7 @@ from auditcli.checks import Surroundings, check_steps
 from auditcli.clock import Clock, utc_now
 from auditcli.dialects import Dialect
 from auditcli.driver import dialect_of, run
-from auditcli.errors import AuditError, LockTimeout, ReadOnly, UsageError
+from auditcli.errors import LockTimeout, ReadOnly, UsageError
 from auditcli.fold import Absent
 from auditcli.log.reader import LogReader
 from auditcli.log.tables import LogTables, log_tables
@@ -211,16 +212,7 @@ def _apply(
     try:
         return done_at_last(dialect, once)
     except DBAPIError as error:
-        raise _explained(dialect, plan, error) from error
-
-
-def _explained(dialect: Dialect, plan: Plan, error: DBAPIError) -> AuditError:
-    if dialect.is_lock_timeout(error):
-        return LockTimeout(f"{plan.target} is locked; nothing was written", hint=dialect.lock_holder_hint())
-    if dialect.lost_race(error):
-        message = f"nothing was written: {plan.target} ended it {TRIES} times in favour of other writers: {error.orig}"
-        return LockTimeout(message, hint=f"run it again when they are done; {dialect.lock_holder_hint()}")
-    return AuditError(f"nothing was written, the database says: {error.orig}", hint=_hint(error))
+        raise explained(connection, dialect, plan, error) from error
 
 
 @contextmanager
@@ -234,10 +226,6 @@ def taking_any_value(connection: Connection, dialect: Dialect) -> Iterator[None]
         yield
     finally:
         run(connection, dialect.usual_values_sql)
-
-
-def _hint(error: DBAPIError) -> str:
-    return f"it says so of: {error.statement}" if error.statement else "it says so of the commit"
 
 
 def _commit(connection: Connection, dialect: Dialect) -> None:

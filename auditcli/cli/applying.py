@@ -151,10 +151,10 @@ def _ask(app: AppContext, plan: Plan, target: Target, how: ApplyOptions) -> None
 
 
 def _word(plan: Plan, target: Target) -> str | None:
-    """The word to type: the name of what is protected, or the number of rows where they are many."""
+    """The word to type: the name of what is protected, or the number of rows where they are many, or all there is."""
     if target.protected:
         return target.profile or "protected"
-    return str(plan.rows) if plan.rows > _MANY_ROWS else None
+    return str(plan.rows) if plan.rows > _MANY_ROWS or plan.of_everything else None
 
 
 def _check_word(given: str, word: str) -> None:

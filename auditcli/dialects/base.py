@@ -291,6 +291,21 @@ class Dialect(ABC):
     def is_lock_timeout(self, error: BaseException) -> bool:
         """Whether a statement failed because somebody else held a lock for too long."""
 
+    def is_read_only(self, error: BaseException) -> bool:
+        """Whether a statement failed because the database, or the session, takes no writes."""
+        return False
+
+    def is_full(self, error: BaseException) -> bool:
+        """Whether a statement failed because there is no room left."""
+        return False
+
+    def lock_holders_sql(self, tables: Sequence[TableName]) -> Fragment | None:
+        """Lists the other sessions that hold locks on the tables, or might, in words; None where nothing tells.
+
+        It may take a right that the user does not have.
+        """
+        return None
+
     def lost_race(self, error: BaseException) -> bool:
         """Whether the transaction was ended in favour of another one, so that it may be done again as a whole."""
         return False

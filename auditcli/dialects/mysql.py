@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from auditcli.dialects import (
     mysql_checks,
+    mysql_locks,
     mysql_order,
     mysql_portable,
     mysql_script,
@@ -30,6 +31,8 @@ _BROKEN_REFERENCES = frozenset({1216, 1217, 1451, 1452})
 _REFUSED_VALUES = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1411, 3140, 4025, 1690, 1367, 1916})
 _LOST_RACES = frozenset({1020, 1213})
 _DENIED = frozenset({1044, 1045, 1142, 1227})
+_READ_ONLY = frozenset({1036, 1290, 1792, 1836})
+_FULL = frozenset({1021, 1041, 1114, 3019})
 """The server's numbers of errors."""
 
 _IN_TRANSACTION = 1
@@ -197,6 +200,15 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
     def is_lock_timeout(self, error: BaseException) -> bool:
         # By its number: the words are in the server's language.
         return "(1205," in str(error) or "Lock wait timeout exceeded" in str(error)
+
+    def is_read_only(self, error: BaseException) -> bool:
+        return _number(error) in _READ_ONLY
+
+    def is_full(self, error: BaseException) -> bool:
+        return _number(error) in _FULL
+
+    def lock_holders_sql(self, tables: Sequence[TableName]) -> Fragment:
+        return Fragment(mysql_locks.HOLDERS)
 
     def lost_race(self, error: BaseException) -> bool:
         return _number(error) in _LOST_RACES

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from auditcli.dialects import (
     postgresql_checks,
     postgresql_counters,
+    postgresql_locks,
     postgresql_portable,
     postgresql_script,
     postgresql_shapes,
@@ -183,6 +184,15 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
 
     def is_lock_timeout(self, error: BaseException) -> bool:
         return _state(error) == "55P03"
+
+    def is_read_only(self, error: BaseException) -> bool:
+        return _state(error) == "25006"
+
+    def is_full(self, error: BaseException) -> bool:
+        return _state(error) == "53100"
+
+    def lock_holders_sql(self, tables: Sequence[TableName]) -> Fragment:
+        return postgresql_locks.holders([self.table_sql(table) for table in tables])
 
     def lost_race(self, error: BaseException) -> bool:
         return _state(error) in _LOST_RACES

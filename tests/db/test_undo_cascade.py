@@ -6,9 +6,23 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
+from auditcli.apply import apply_plan
+from auditcli.log.tables import log_tables
+from auditcli.plan import PlanOptions
 from auditcli.planning.planvalues import plan_from_json, plan_to_json
+from auditcli.undo import plan_redo, plan_undo
 from tests.db.shop import Shop, kinds
+from tests.db.watched import Watched
+
+TABLES = (
+    "CREATE TABLE artist (id INTEGER PRIMARY KEY, name VARCHAR(9))",
+    """CREATE TABLE album (id INTEGER PRIMARY KEY, title VARCHAR(9), artist_id INTEGER,
+    FOREIGN KEY (artist_id) REFERENCES artist (id) ON DELETE CASCADE)""",
+    """CREATE TABLE review (id INTEGER PRIMARY KEY, album_id INTEGER, stars INTEGER,
+    FOREIGN KEY (album_id) REFERENCES album (id))""",
+)
 
 
 @pytest.fixture
@@ -112,3 +126,44 @@ def test_without_it_nothing_more_is_taken_back(shop: Shop) -> None:
     plan = shop.undo(mine)
 
     assert (kinds(plan.conflicts), plan.also) == (["CHANGED"], ())
+
+
+def test_on_each_database_what_came_later_goes_along_and_comes_again(any_engine: Engine) -> None:
+    store = Watched(any_engine, *TABLES)
+    store.write("INSERT INTO artist VALUES (1, 'A')", "INSERT INTO album VALUES (1, 'x', 1)")
+    start = _contents(store)
+    known = len(store.changes())
+    store.write("INSERT INTO artist VALUES (2, 'B')", "UPDATE album SET title = 'mine' WHERE id = 1")
+    mine = [change.id for change in store.changes()[known:]]
+    store.write("INSERT INTO album VALUES (2, 'y', 2)")
+    store.write("INSERT INTO review VALUES (1, 2, 5)", "UPDATE album SET title = 'z' WHERE id = 2")
+    store.write(
+        "UPDATE album SET title = 'theirs', artist_id = 2 WHERE id = 1", "UPDATE artist SET name = 'C' WHERE id = 2"
+    )
+    end = _contents(store)
+
+    with any_engine.connect() as connection:
+        assert plan_undo(connection, log_tables(), ids=mine).refused
+        plan = plan_undo(connection, log_tables(), ids=mine, options=PlanOptions(cascade=True))
+    outcome = apply_plan(any_engine, plan)
+
+    also = [(str(each.row), each.event_type.value) for each in plan.also]
+    assert also == [
+        ("album/2", "INSERT"),
+        ("review/1", "INSERT"),
+        ("album/2", "UPDATE"),
+        ("album/1", "UPDATE"),
+        ("artist/2", "UPDATE"),
+    ]
+    assert _contents(store) == start
+
+    with any_engine.connect() as connection:
+        back = plan_redo(connection, log_tables(), transaction=outcome.transaction_id)
+    apply_plan(any_engine, back)
+
+    assert _contents(store) == end
+    store.check()
+
+
+def _contents(store: Watched) -> list[list[tuple[object, ...]]]:
+    return [store.query(f"SELECT * FROM {table} ORDER BY id") for table in ("artist", "album", "review")]

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 import auditcli
-from auditcli.apply import Rehearsal, rehearse_plan
+from auditcli.apply import Rehearsal, apply_plan, rehearse_plan
 from auditcli.applying.refusal import PlanConflict
-from auditcli.errors import ConflictError
+from auditcli.errors import ConflictError, ExitCode
 from auditcli.log.tables import log_tables
+from auditcli.plan import Plan
 from auditcli.undo import plan_undo
 from tests.databases import scratch_url
 from tests.db.watched import Watched
@@ -34,6 +35,25 @@ ADDING_UP = {
     ],
 }
 
+_NOTE = """CREATE TABLE note (id INTEGER PRIMARY KEY, item_id INTEGER,
+    FOREIGN KEY (item_id) REFERENCES item (id){})"""
+LEAVING_A_NOTE = {
+    "sqlite": [
+        _NOTE.format(" DEFERRABLE INITIALLY DEFERRED"),
+        "CREATE TRIGGER leaving AFTER DELETE ON item BEGIN INSERT INTO note VALUES (1, OLD.id); END",
+    ],
+    "mysql": [
+        _NOTE.format(""),
+        "CREATE TRIGGER leaving AFTER DELETE ON item FOR EACH ROW INSERT INTO note VALUES (1, OLD.id)",
+    ],
+    "postgresql": [
+        _NOTE.format(" DEFERRABLE INITIALLY DEFERRED"),
+        """CREATE FUNCTION leaving() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO note VALUES (1, OLD.id); RETURN NULL; END'""",
+        "CREATE TRIGGER leaving AFTER DELETE ON item FOR EACH ROW EXECUTE FUNCTION leaving()",
+    ],
+}
+
 
 @pytest.fixture
 def store(any_engine: Engine) -> Watched:
@@ -48,9 +68,13 @@ def _with_raised_price(engine: Engine) -> Watched:
     return store
 
 
-def _rehearse(store: Watched) -> Rehearsal:
+def _last_undone(store: Watched) -> Plan:
     with store.engine.connect() as connection:
-        plan = plan_undo(connection, LOG, ids=[store.changes()[-1].id])
+        return plan_undo(connection, LOG, ids=[store.changes()[-1].id])
+
+
+def _rehearse(store: Watched) -> Rehearsal:
+    plan = _last_undone(store)
     with auditcli.context(actor="undoer"):
         return rehearse_plan(store.engine, plan)
 
@@ -85,6 +109,52 @@ def test_what_a_constraint_would_refuse_is_a_conflict(store: Watched) -> None:
         rehearse_plan(store.engine, plan)
 
 
+def test_a_cell_that_a_trigger_moves_is_named_and_set_again(store: Watched) -> None:
+    moving = {
+        "sqlite": [
+            """CREATE TRIGGER moving AFTER UPDATE ON item WHEN OLD.price = 20
+            BEGIN UPDATE item SET price = 15 WHERE id = NEW.id; END"""
+        ],
+        "mysql": [
+            """CREATE TRIGGER moving BEFORE UPDATE ON item FOR EACH ROW
+            SET NEW.price = IF(OLD.price = 20, 15, NEW.price)"""
+        ],
+        "postgresql": [
+            """CREATE FUNCTION moving() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN IF OLD.price = 20 THEN NEW.price = 15; END IF; RETURN NEW; END'""",
+            "CREATE TRIGGER moving BEFORE UPDATE ON item FOR EACH ROW EXECUTE FUNCTION moving()",
+        ],
+    }
+    store.write(*moving[store.engine.name])
+    known = len(store.changes())
+
+    rehearsal = _rehearse(store)
+
+    [[cell]] = [step.cells for step in rehearsal.moved]
+    assert (cell.column, cell.expected, cell.target) == ("price", 15, 10)
+    assert (store.query("SELECT price FROM item"), len(store.changes())) == ([(20,)], known)
+
+    outcome = apply_plan(store.engine, _last_undone(store))
+
+    assert outcome.corrected == 1
+    assert store.query("SELECT price FROM item") == [(10,)]
+
+
+def test_what_only_a_commit_would_refuse_is_found_before_the_rollback(store: Watched) -> None:
+    store.write(*LEAVING_A_NOTE[store.engine.name])
+    known = len(store.changes())
+    with store.engine.connect() as connection:
+        plan = plan_undo(connection, LOG, ids=[store.changes()[0].id, store.changes()[1].id])
+    assert plan.conflicts == ()
+
+    for act in (rehearse_plan, apply_plan):
+        with pytest.raises(PlanConflict, match=r"(?i)note|foreign key"):
+            act(store.engine, plan)
+
+    assert store.query("SELECT price FROM item") == [(20,)]
+    assert (store.query("SELECT * FROM note"), len(store.changes())) == ([], known)
+
+
 def test_a_trigger_that_does_not_let_go_is_a_conflict_and_named(store: Watched) -> None:
     stuck = {
         "sqlite": ["CREATE TRIGGER stuck AFTER UPDATE ON item BEGIN UPDATE item SET price = 99; END"],
@@ -98,7 +168,11 @@ def test_a_trigger_that_does_not_let_go_is_a_conflict_and_named(store: Watched) 
 
     with pytest.raises(PlanConflict, match="stuck"):
         _rehearse(store)
+    with pytest.raises(PlanConflict, match="triggers of item: stuck") as ended:
+        apply_plan(store.engine, _last_undone(store))
 
+    assert ended.value.exit_code is ExitCode.CONFLICT
+    assert store.changes()[-1].event_type == "UPDATE"
     assert store.query("SELECT price FROM item") == [(20,)]
 
 
