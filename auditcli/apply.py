@@ -357,7 +357,9 @@ class _Applying:
     def _link(self, recorder: Recorder) -> None:
         recorder.write_header(current_context())
         writer = LogWriter(self._scene.tables)
-        writer.write_undo(self._connection, recorder.transaction_id, self._plan.kind, self._plan.undone_ids)
+        # What other columns were undone to still stands.
+        kind = "part" if self._plan.kind == "redo" and self._plan.options.only else self._plan.kind
+        writer.write_undo(self._connection, recorder.transaction_id, kind, self._plan.undone_ids)
 
     def _new_recorder(self, transaction_id: str | None = None) -> Recorder:
         recorder = Recorder(self._connection, self._scene, self._clock, transaction_id)

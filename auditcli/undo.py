@@ -72,12 +72,15 @@ def plan_redo(
 ) -> Plan:
     """Plan to take back an undo: the actor's last one that still stands, or the one named by its transaction."""
     reader = LogReader(connection, tables)
-    entry = _named_undo(reader, transaction) if transaction is not None else reader.last_undo(actor)
-    if entry is None:
-        whose = f"no undo by {actor}" if actor else "no undo without an actor"
-        raise NotFound(f"{whose} that still stands", hint="name one: `audit redo tx:ID`")
-    changes = reader.transaction_changes(entry.transaction_id)
-    return _Planning(reader, options or PlanOptions(), "redo").plan(changes)
+    undos = [(_named_undo(reader, transaction), False)] if transaction is not None else reader.standing_undos(actor)
+    for entry, is_partly_redone in undos:
+        changes = reader.transaction_changes(entry.transaction_id)
+        plan = _Planning(reader, options or PlanOptions(), "redo").plan(changes)
+        # Redos of some columns may have left nothing; only the rows tell.
+        if not (is_partly_redone and plan.nothing_but_already):
+            return plan
+    whose = f"no undo by {actor}" if actor else "no undo without an actor"
+    raise NotFound(f"{whose} that still stands", hint="name one: `audit redo tx:ID`")
 
 
 def _named_undo(reader: LogReader, transaction: str) -> UndoEntry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +15,9 @@ from auditcli.cli.options import FormatOptions
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from auditcli.log.reader import LogReader
+    from auditcli.log.reader import LogReader, UndoEntry
     from auditcli.model import Change
-    from auditcli.present import Line
+    from auditcli.present import GroupKey, Line
 
 _MOST_IN_FULL = 50
 
@@ -66,23 +66,43 @@ def _latest(reader: LogReader) -> Iterable[Change]:
 
 def _print(app: AppContext, changes: Iterable[Change], reader: LogReader, *, everything: bool) -> None:
     from auditcli.clock import utc_now
-    from auditcli.present import changes_summary, full_lines, heading_of, hint_line
+    from auditcli.present import changes_summary, full_lines, group_key, heading_of, hint_line
 
     coming = iter(changes)
     first = list(islice(coming, _MOST_IN_FULL + 1))
-    origins = _origins(reader, first)
+    about = _about(reader, first)
     if everything or len(first) <= _MOST_IN_FULL:
-        app.out.lines(full_lines(chain(first, coming), now=utc_now(), utc=app.out.utc, origins=origins))
+        app.out.lines(full_lines(chain(first, coming), now=utc_now(), utc=app.out.utc, about=about))
         return
     app.out.lines([heading_of(first[0], now=utc_now(), utc=app.out.utc)])
-    app.out.lines(origins.get(first[0].transaction_id or "", ()))
+    app.out.lines(about[group_key(first[0])])
     app.out.lines(changes_summary(chain(first, coming)))
     app.out.lines([hint_line("--all shows every row")])
 
 
-def _origins(reader: LogReader, changes: Iterable[Change]) -> dict[str, list[Line]]:
-    """Where transactions came from, as far as the server knows."""
-    from auditcli.present import origin_lines
+def _about(reader: LogReader, changes: Sequence[Change]) -> dict[GroupKey, list[Line]]:
+    """Where transactions came from, as far as the server knows, what they took back, and what took them back."""
+    from auditcli.present import group_key, origin_lines
 
-    headers = reader.headers({change.transaction_id for change in changes if change.transaction_id})
-    return {each: origin_lines(known.db_user, known.client, known.application) for each, known in headers.items()}
+    ids: dict[GroupKey, list[int]] = {}
+    for change in changes:
+        ids.setdefault(group_key(change), []).append(change.id)
+    transactions = {change.transaction_id for change in changes if change.transaction_id}
+    headers, entries = reader.headers(transactions), reader.undo_runs(transactions)
+    about: dict[GroupKey, list[Line]] = {}
+    for key, own in ids.items():
+        header, entry = headers.get(str(key)), entries.get(str(key))
+        origin = origin_lines(header.db_user, header.client, header.application) if header is not None else []
+        about[key] = [*origin, *_links(reader, entry, own)]
+    return about
+
+
+def _links(reader: LogReader, entry: UndoEntry | None, ids: Sequence[int]) -> Iterator[Line]:
+    from auditcli.present import taken_back_line, took_back_line
+
+    if entry is not None:
+        yield took_back_line(entry.kind, reader.taken_back_of(entry))
+    by_kind: dict[str, list[str]] = {}
+    for taker in reader.taken_back_by(ids):
+        by_kind.setdefault(taker.kind, []).append(taker.transaction_id)
+    yield from (taken_back_line(kind, takers) for kind, takers in by_kind.items())

@@ -143,7 +143,10 @@ class _Closure:
         key = _telling(captured)
         same = " AND ".join(f"t.{quoted(name)} <=> k.{quoted(name)}" for name in key)
         own = "" if table != self.parent else f" WHERE NOT ({self._is_parent(key)})"
-        source = f"{quoted(self._name(table))} AS k{_IN_ORDER}{quoted(table.name)} AS t ON {same}{own}"
+        going = quoted(self._name(table))
+        if not captured.shape.primary_key:
+            going = f"(SELECT DISTINCT {', '.join(map(quoted, key))} FROM {going})"
+        source = f"{going} AS k{_IN_ORDER}{quoted(table.name)} AS t ON {same}{own}"
         return CascadedRows(captured, source, self._expressions())
 
     def nulled(self, table: TableName, keys: Sequence[ForeignKeyShape]) -> CascadedRows:
@@ -284,7 +287,9 @@ def _each_once(table: CaptureTable, parts: Sequence[str]) -> str:
     Keys first, which an index has: for whole rows, or a condition with OR, all of a table might be read, and locked.
     """
     names = _telling(table)
-    united = " UNION ".join(f"(SELECT {_columns(names)} FROM {part} {LOCK})" for part in dict.fromkeys(parts))
+    # Rows without a key may be equal, and each of them is found by what they have in common.
+    select = "SELECT" if table.shape.primary_key else "SELECT DISTINCT"
+    united = " UNION ".join(f"({select} {_columns(names)} FROM {part} {LOCK})" for part in dict.fromkeys(parts))
     same = " AND ".join(f"t.{quoted(name)} <=> k.{quoted(name)}" for name in names)
     return f"({united}) AS k{_IN_ORDER}{quoted(table.shape.table.name)} AS t WHERE {same}"
 

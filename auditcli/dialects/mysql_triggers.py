@@ -190,7 +190,7 @@ class _Triggers:
         images = f"\n  SET _before = {self._image('OLD')}, _after = {self._image('NEW', since='OLD')};"
         check = _CHECK.format(images="CONCAT(LEFT(_before, 1), LEFT(_after, 1))")
         old, new = self._row_id("OLD"), self._row_id("NEW")
-        moved = f"NULLIF({old}, {new})" if self._shape.primary_key else "NULL"
+        moved = _unless_same(old, new) if self._shape.primary_key else "NULL"
         record = self._own_record("UPDATE", new, moved, "_before", "_after")
         body = f"{images}{check}{self._transaction}{record}"
         names = [column.name for column in self._recorded()]
@@ -285,7 +285,7 @@ class _Triggers:
         event, new, moved, after, images = "DELETE", old, "NULL", "NULL", "_before"
         if rows.assigned:
             event, new, after = "UPDATE", of.row_id("t", rows.assigned), of.image("t", rows.assigned)
-            moved = f"NULLIF({old}, {new})" if rows.table.shape.primary_key else "NULL"
+            moved = _unless_same(old, new) if rows.table.shape.primary_key else "NULL"
             images = "CONCAT(LEFT(_before, 1), LEFT(_after, 1))"
         record = self._record(rows.table.shape.table, event, "_row_id", "_old_row_id", "_before", "_after")
         query = f"{rows.before}SELECT {new}, {moved}, {before}, {after} FROM {rows.source} {LOCK}"
@@ -374,3 +374,8 @@ class _Rows:
                 new = "'null'" if value == "NULL" else f"IF({value} IS NULL, 'null', {json_sql(column, value)})"
                 encoded = f"IF({condition}, {new}, {encoded})"
         return encoded
+
+
+def _unless_same(old: str, new: str) -> str:
+    """The former look-up key, NULL where the present one is the same; some collations take different ones for equal."""
+    return f"IF(CAST({old} AS BINARY) <=> CAST({new} AS BINARY), NULL, {old})"

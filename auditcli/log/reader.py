@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
@@ -21,7 +21,7 @@ from auditcli.log.records import NO_HEADER, Gap, Header, change_of, gap_of, reco
 from auditcli.log.row_records import records_of_rows, thread_of
 from auditcli.log.tables import LogTables
 from auditcli.log.transactions import summed_up
-from auditcli.log.undo_links import UndoEntry, last_undo_of, undo_entries
+from auditcli.log.undo_links import UndoEntry, standing_undos, takers_back, undo_entries, whose_records
 from auditcli.log.walk import Span, Watch, nobody_watches
 from auditcli.model import Change, EventType, RowKey, TableName, Transaction
 from auditcli.position import transaction_prefix
@@ -237,9 +237,17 @@ class LogReader:
         """What those of the transactions that are an undo or a redo took back."""
         return undo_entries(self, transaction_ids)
 
-    def last_undo(self, actor: str | None) -> UndoEntry | None:
-        """The newest undo of this actor that no redo has taken back."""
-        return last_undo_of(self, actor)
+    def taken_back_of(self, entry: UndoEntry) -> list[str | None]:
+        """The transactions whose records an undo or redo took back, None for records that have none."""
+        return whose_records(self, entry)
+
+    def taken_back_by(self, change_ids: Collection[int]) -> list[UndoEntry]:
+        """The undos and redos that took back some of these records, oldest first."""
+        return takers_back(self, change_ids)
+
+    def standing_undos(self, actor: str | None) -> Iterator[tuple[UndoEntry, bool]]:
+        """The undos of this actor that no redo has taken back, newest first, and whether one did so in part."""
+        return standing_undos(self, actor)
 
     @cached_property
     def _known_tables(self) -> list[TableName]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UndoEntry:
-    """Which runs of log ids (both ends included) a transaction took back; `kind` is `undo` or `redo`."""
+    """Which runs of log ids (both ends included) a transaction took back.
+
+    `kind` is `undo` or `redo`, or `part`: a redo of some columns only.
+    """
 
     transaction_id: str
     kind: str
@@ -36,12 +40,16 @@ def undo_entries(reader: LogReader, transaction_ids: Iterable[str]) -> Mapping[s
     return {each: UndoEntry(each, kind, tuple(runs[each])) for each, kind in kinds.items()}
 
 
-def last_undo_of(reader: LogReader, actor: str | None) -> UndoEntry | None:
-    """The newest undo of this actor that no later redo has taken back."""
+def standing_undos(reader: LogReader, actor: str | None) -> Iterator[tuple[UndoEntry, bool]]:
+    """The undos of this actor that no later redo has taken back, newest first, and whether one did so in part."""
     for transaction_id, link_id in _undos_newest_first(reader):
-        if _actor_of(reader, transaction_id) == actor and not _is_redone(reader, transaction_id, link_id):
-            return undo_entries(reader, [transaction_id])[transaction_id]
-    return None
+        if _actor_of(reader, transaction_id) != actor:
+            continue
+        ids = _record_ids(reader, transaction_id)
+        # One that wrote nothing has nothing to redo.
+        if ids and not _all_covered(ids, _later_runs(reader, ids, link_id, "redo")):
+            entry = undo_entries(reader, [transaction_id])[transaction_id]
+            yield entry, bool(_later_runs(reader, ids, link_id, "part"))
 
 
 def _undos_newest_first(reader: LogReader) -> Iterator[tuple[str, int]]:
@@ -61,18 +69,18 @@ def _actor_of(reader: LogReader, transaction_id: str) -> str | None:
     return actor
 
 
-def _is_redone(reader: LogReader, transaction_id: str, link_id: int) -> bool:
-    """Whether later redos cover every record that the undo wrote; one that wrote nothing has nothing to redo."""
+def _record_ids(reader: LogReader, transaction_id: str) -> list[int]:
     log = reader.tables.changelog.c
-    own = select(log.id).where(log.transaction_id == transaction_id).order_by(log.id)
-    ids = list(reader.execute(own).scalars())
-    if not ids:
-        return True
+    return list(reader.execute(select(log.id).where(log.transaction_id == transaction_id).order_by(log.id)).scalars())
+
+
+def _later_runs(reader: LogReader, ids: Sequence[int], link_id: int, kind: str) -> list[tuple[int, int]]:
+    """What later links of a kind took back near these records, in order."""
     link = reader.tables.undo.c
     later = select(link.first_id, link.last_id).where(
-        link.kind == "redo", link.id > link_id, link.last_id >= ids[0], link.first_id <= ids[-1]
+        link.kind == kind, link.id > link_id, link.last_id >= ids[0], link.first_id <= ids[-1]
     )
-    return _all_covered(ids, sorted((run.first_id, run.last_id) for run in reader.execute(later)))
+    return sorted((run.first_id, run.last_id) for run in reader.execute(later))
 
 
 def _all_covered(ids: Iterable[int], runs: list[tuple[int, int]]) -> bool:
@@ -83,3 +91,30 @@ def _all_covered(ids: Iterable[int], runs: list[tuple[int, int]]) -> bool:
         if position == len(runs) or runs[position][0] > change_id:
             return False
     return True
+
+
+def whose_records(reader: LogReader, entry: UndoEntry) -> list[str | None]:
+    """The transactions whose records were taken back, None for records that have none."""
+    log = reader.tables.changelog.c
+    found: dict[str | None, None] = {}
+    for first, last in entry.runs:
+        within = select(log.transaction_id).where(log.id.between(first, last)).distinct()
+        found.update(dict.fromkeys(reader.execute(within).scalars()))
+    return list(found)
+
+
+def takers_back(reader: LogReader, change_ids: Collection[int]) -> list[UndoEntry]:
+    """The undos and redos that took back some of these records, oldest first, with the runs that have some of them."""
+    if not change_ids:
+        return []
+    known = sorted(change_ids)
+    link = reader.tables.undo.c
+    near = select(link.transaction_id, link.kind, link.first_id, link.last_id).where(
+        link.last_id >= known[0], link.first_id <= known[-1]
+    )
+    found: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for transaction_id, kind, first, last in reader.execute(near.order_by(link.id)):
+        place = bisect_left(known, first)
+        if place < len(known) and known[place] <= last:
+            found.setdefault((transaction_id, kind), []).append((first, last))
+    return [UndoEntry(transaction_id, kind, tuple(runs)) for (transaction_id, kind), runs in found.items()]

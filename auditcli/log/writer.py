@@ -144,7 +144,7 @@ class LogWriter:
     def write_undo(
         self, connection: Connection, transaction_id: str, kind: str, runs: Iterable[tuple[int, int]]
     ) -> None:
-        """Link a transaction to the runs of log ids that it takes back; `kind` is `undo` or `redo`."""
+        """Link a transaction to the runs of log ids that it takes back; `kind` is `undo`, `redo` or `part`."""
         rows = [
             {"transaction_id": transaction_id, "kind": kind, "first_id": first, "last_id": last} for first, last in runs
         ]

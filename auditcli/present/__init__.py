@@ -2,12 +2,14 @@
 
 from auditcli.present.caveats import caveat_texts
 from auditcli.present.changes import (
+    GroupKey,
     cells_summary,
     change_heading,
     change_lines,
     change_summary,
     changes_summary,
     full_lines,
+    group_key,
     grouped_lines,
     interruption_lines,
     net_heading,
@@ -29,11 +31,18 @@ from auditcli.present.text import (
     visible,
     wrapped_names,
 )
-from auditcli.present.transactions import heading_of, origin_lines, transaction_heading
+from auditcli.present.transactions import (
+    heading_of,
+    origin_lines,
+    taken_back_line,
+    took_back_line,
+    transaction_heading,
+)
 from auditcli.present.worddiff import cell_diff, word_diff
 
 __all__ = [
     "SHORT_ID",
+    "GroupKey",
     "Line",
     "Span",
     "Style",
@@ -49,6 +58,7 @@ __all__ = [
     "conflict_lines",
     "counted",
     "full_lines",
+    "group_key",
     "grouped_lines",
     "heading_of",
     "hint_line",
@@ -63,8 +73,10 @@ __all__ = [
     "rows_by_event",
     "shortened",
     "steps_summary",
+    "taken_back_line",
     "text_width",
     "time_text",
+    "took_back_line",
     "transaction_heading",
     "value_text",
     "visible",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby, islice
+from typing import TypeAlias
 
 from auditcli.changeset import touched_columns
 from auditcli.fold import ABSENT, Value
@@ -14,6 +15,9 @@ from auditcli.present.spans import SIGNS, Line, Span, Style
 from auditcli.present.text import counted, row_word, value_text, visible
 from auditcli.present.transactions import context_lines, heading_of
 from auditcli.present.worddiff import added, cell_diff, removed
+
+GroupKey: TypeAlias = "str | datetime"
+"""A transaction's id; for changes that have none, the time that they share."""
 
 _GROUPED_AT_ONCE = 500
 
@@ -94,21 +98,30 @@ def grouped_lines(changes: Iterable[Change], *, now: datetime, utc: bool = False
 
 
 def full_lines(
-    changes: Iterable[Change], *, now: datetime, utc: bool = False, origins: Mapping[str, Sequence[Line]] | None = None
+    changes: Iterable[Change],
+    *,
+    now: datetime,
+    utc: bool = False,
+    about: Mapping[GroupKey, Sequence[Line]] | None = None,
 ) -> Iterator[Line]:
-    """Changes column by column, under a heading a transaction; `origins` are lines about some transactions."""
+    """Changes column by column, under a heading a transaction; `about` are lines about some of these."""
     for group in grouped(changes):
         yield heading_of(group[0], now=now, utc=utc)
-        yield from (origins or {}).get(group[0].transaction_id or "", ())
+        yield from (about or {}).get(group_key(group[0]), ())
         yield from context_lines(group[0])
         for change in group:
             yield change_heading(change)
             yield from change_lines(change, unchanged=change.event_type is EventType.UPDATE)
 
 
+def group_key(change: Change) -> GroupKey:
+    """What changes that are shown together have in common."""
+    return change.transaction_id or change.timestamp
+
+
 def grouped(changes: Iterable[Change]) -> Iterator[list[Change]]:
     """Neighbours of one transaction, in parts that stay small."""
-    for _, members in groupby(changes, lambda change: change.transaction_id or change.timestamp):
+    for _, members in groupby(changes, group_key):
         while part := list(islice(members, _GROUPED_AT_ONCE)):
             yield part
 

@@ -50,6 +50,51 @@ def test_undo_redo_undo_works_for_ever(audit: Audit, shop: Shop) -> None:
     assert cities == [None, "Graz", None, "Graz"]
 
 
+@pytest.mark.usefixtures("shop")
+def test_show_names_what_an_undo_took_back_and_what_took_it_back(audit: Audit) -> None:
+    [moved] = changes(audit, "--since", str(MOVED - 1), "--until", str(MOVED))
+    for command in (["undo", str(MOVED)], ["redo"]):
+        audit(*command, "--yes")
+    undo, redo = changes(audit, "--since", str(CANCELLED), "-r")
+    changed, undone, redone = (f"tx:{each['transaction_id'][:8]}" for each in (moved, undo, redo))
+
+    shown = [audit("show", word, "-o", "table").lines for word in (changed, undone, redone)]
+
+    links = [[line.strip() for line in lines if " undo" in line or " redo" in line] for lines in shown]
+    assert links == [
+        [f"undone by {undone}"],
+        [f"undoes {changed}", f"taken back by the redo {redone}"],
+        [f"takes back the undo {undone}"],
+    ]
+
+
+def test_a_redo_may_be_of_some_columns_only(audit: Audit, shop: Shop) -> None:
+    lost = update(Order).where(Order.id == 2).values(status="lost", total=7)
+    shop.write("anna", None, lambda session: session.execute(lost))
+    audit("undo", str(CANCELLED + 1), "--yes")
+
+    part = audit("redo", "--only", "total", "--yes")
+    assert (part.code, shop.value(Order, 2, "total"), shop.value(Order, 2, "status")) == (0, 7, "pending")
+
+    rest = audit("redo", "--yes")
+    assert (rest.code, shop.value(Order, 2, "total"), shop.value(Order, 2, "status")) == (0, 7, "lost")
+    assert audit("redo", "--yes").code == 3
+
+
+def test_redos_of_all_columns_one_by_one_leave_an_earlier_undo_to_redo(audit: Audit, shop: Shop) -> None:
+    audit("undo", str(MOVED), "--yes")
+    lost = update(Order).where(Order.id == 2).values(status="lost", total=7)
+    shop.write("anna", None, lambda session: session.execute(lost))
+    [written] = changes(audit, "-n", "1")
+    audit("undo", str(written["id"]), "--yes")
+
+    ran = [audit("redo", *only, "--yes").code for only in (["--only", "total"], ["--only", "status"], [])]
+
+    assert ran == [0, 0, 0]
+    assert (shop.value(Order, 2, "total"), shop.value(Order, 2, "status")) == (7, "lost")
+    assert shop.value(Customer, 2, "city") == "Graz"
+
+
 def test_redo_takes_the_undo_that_is_named(audit: Audit, shop: Shop) -> None:
     audit("undo", str(MOVED), "--yes", "--as", "dora")
     [written] = changes(audit, "--since", str(CANCELLED))

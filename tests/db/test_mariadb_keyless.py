@@ -99,3 +99,29 @@ def test_an_undo_is_refused_where_equal_rows_can_not_be_told_apart_at_all() -> N
     engine.dispose()
     assert watched.query("SELECT COUNT(*) FROM odd") == [(2,)]
     engine.dispose()
+
+
+@pytest.mark.parametrize("action", ["SET NULL", "CASCADE"])
+def test_equal_children_are_recorded_as_often_as_they_are_there(engine: Engine, action: str) -> None:
+    watched = Watched(
+        engine,
+        "CREATE TABLE p (id INT PRIMARY KEY)",
+        f"CREATE TABLE c (p_id INT, FOREIGN KEY (p_id) REFERENCES p (id) ON DELETE {action} ON UPDATE {action})",
+    )
+    watched.write("INSERT INTO p VALUES (1)", "INSERT INTO c VALUES (1), (1), (1)")
+
+    watched.write("DELETE FROM p")
+    assert len(watched.changes()) == 8
+    _undo(watched, 4)
+    assert watched.query("SELECT * FROM c") == [(1,), (1,), (1,)]
+    watched.check()
+
+
+def test_rows_whose_generated_column_follows_what_is_taken_back_come_back(engine: Engine) -> None:
+    watched = Watched(engine, "CREATE TABLE c (v VARCHAR(5), w VARCHAR(9) AS (CONCAT(v, '!')) VIRTUAL)")
+    watched.write("INSERT INTO c (v) VALUES ('x'), ('x')")
+    watched.write("UPDATE c SET v = 'y'")
+
+    _undo(watched, 2)
+
+    assert watched.query("SELECT * FROM c") == [("x", "x!"), ("x", "x!")]

@@ -382,3 +382,22 @@ def test_a_file_loaded_by_a_client_is_recorded_row_by_row(
     assert [(change.event_type.value, change.row_id) for change in changes] == expected
     assert len({change.transaction_id for change in changes}) == 1
     items.check()
+
+
+def test_a_key_that_is_only_spelt_otherwise_now_is_recorded_with_its_former_spelling(engine: Engine) -> None:
+    watched = Watched(
+        engine,
+        "CREATE TABLE one (k VARCHAR(5) PRIMARY KEY)",
+        """CREATE TABLE two (k VARCHAR(5), n INT, PRIMARY KEY (k, n),
+        FOREIGN KEY (k) REFERENCES one (k) ON UPDATE CASCADE)""",
+    )
+    watched.write("INSERT INTO one VALUES ('x')", "INSERT INTO two VALUES ('x', 1)")
+
+    watched.write("UPDATE one SET k = 'X'")
+    watched.write("UPDATE two SET k = 'x'")
+
+    assert [(change.old_row_id, change.row_id) for change in watched.changes()[2:]] == [
+        ('["x",1]', '["X",1]'),
+        ("x", "X"),
+        ('["X",1]', '["x",1]'),
+    ]

@@ -62,7 +62,7 @@ def test_an_empty_log_answers_everything_with_nothing(book: Logbook) -> None:
         assert reader.row_thread(RowKey(ITEM, "1")) == []
         assert reader.table_shape(ITEM) is None
         assert reader.undo_runs([]) == {}
-        assert reader.last_undo("alice") is None
+        assert list(reader.standing_undos("alice")) == []
         assert reader.gaps() == []
         assert reader.log_uuid() == LOG_UUID
 
@@ -497,5 +497,4 @@ def _undo(book: Logbook, actor: str, *runs: tuple[int, int], kind: str = "undo",
 
 
 def _id(reader: LogReader, actor: str) -> str | None:
-    entry = reader.last_undo(actor)
-    return None if entry is None else entry.transaction_id
+    return next((entry.transaction_id for entry, _ in reader.standing_undos(actor)), None)
