@@ -1,0 +1,63 @@
+"""Taking many rows back by one statement, on MariaDB: a member is the JSON text in the image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from auditcli.dialects.mysql_text import quoted
+from auditcli.dialects.mysql_values import json_sql
+from auditcli.dialects.netting import Netting
+from auditcli.shape import ColumnShape
+
+_READ_AS: dict[str, str] = {
+    "integer": "CAST({} AS SIGNED)",
+    "decimal": "JSON_VALUE({}, '$.\"$decimal\"')",
+    "text": "JSON_UNQUOTE({})",
+    "char": "JSON_UNQUOTE({})",
+    "word": "JSON_UNQUOTE({})",
+}
+"""How values come out of members, by their types; other ones take more than an expression."""
+
+
+class MySQLNetting(Netting):
+    """Numbers that are exact, and texts."""
+
+    reads_lock: ClassVar[bool] = True
+
+    def takes(self, column: ColumnShape) -> bool:
+        return column.kind in _READ_AS and "unsigned" not in column.type.lower()
+
+    def takes_key(self, column: ColumnShape) -> bool:
+        return self.takes(column) and column.kind == "integer"
+
+    def member(self, image: str, column: ColumnShape) -> str:
+        return f"NULLIF(JSON_EXTRACT({image}, '$.{column.name}'), 'null')"
+
+    def is_plain(self, image: str, column: ColumnShape) -> str:
+        found = f"JSON_EXTRACT({image}, '$.{column.name}')"
+        tagged = f"JSON_EXISTS({found}, '$.\"$decimal\"')" if column.kind == "decimal" else "FALSE"
+        return f"({tagged} OR JSON_TYPE({found}) NOT IN ('OBJECT', 'ARRAY'))"
+
+    def rest(self, image: str, columns: Sequence[str]) -> str:
+        return f"CAST(JSON_REMOVE({image}, {', '.join(map(_path, columns))}) AS BINARY)"
+
+    def same(self, left: str, right: str) -> str:
+        return f"CAST({left} AS BINARY) <=> CAST({right} AS BINARY)"
+
+    def holds(self, column: ColumnShape, name: str, member: str) -> str:
+        return f"CAST({json_sql(column, name)} AS BINARY) <=> CAST({member} AS BINARY)"
+
+    def stored(self, column: ColumnShape, member: str) -> str:
+        return _READ_AS[column.kind].format(member)
+
+    def drop(self, name: str) -> str:
+        return f"DROP TEMPORARY TABLE IF EXISTS {name}"
+
+    def update(self, words: str, target: str, source: str, assigned: Sequence[tuple[str, str]], where: str) -> str:
+        values = ", ".join(f"t.{quoted(name)} = {value}" for name, value in assigned)
+        return f"{words} {target} AS t JOIN {source} AS n ON {where} SET {values}"
+
+
+def _path(name: str) -> str:
+    return f"'$.{name}'"
