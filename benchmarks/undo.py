@@ -53,7 +53,7 @@ def undo_rows(rounds: int, rows: int = ROWS, sizes: tuple[int, ...] = _SIZES) ->
         with place as database:
             if database is not None:
                 fill(database, rows)
-                yield from _against(database, rows, max(3, rounds // 3))
+                yield from _against(database, rows, max(1, rounds // 3))
     for place in places():
         with place as database:
             if database is not None:

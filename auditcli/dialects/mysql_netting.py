@@ -12,7 +12,7 @@ from auditcli.shape import ColumnShape
 
 _READ_AS: dict[str, str] = {
     "integer": "CAST({} AS SIGNED)",
-    "decimal": "JSON_VALUE({}, '$.\"$decimal\"')",
+    "decimal": "{}",
     "text": "JSON_UNQUOTE({})",
     "char": "JSON_UNQUOTE({})",
     "word": "JSON_UNQUOTE({})",
@@ -32,12 +32,15 @@ class MySQLNetting(Netting):
         return self.takes(column) and column.kind == "integer"
 
     def member(self, image: str, column: ColumnShape) -> str:
-        return f"NULLIF(JSON_EXTRACT({image}, '$.{column.name}'), 'null')"
+        if column.kind == "decimal":
+            return f"JSON_VALUE({image}, {_decimal(column)})"
+        return f"NULLIF(JSON_EXTRACT({image}, {_path(column.name)}), 'null')"
 
     def is_plain(self, image: str, column: ColumnShape) -> str:
-        found = f"JSON_EXTRACT({image}, '$.{column.name}')"
-        tagged = f"JSON_EXISTS({found}, '$.\"$decimal\"')" if column.kind == "decimal" else "FALSE"
-        return f"({tagged} OR JSON_TYPE({found}) NOT IN ('OBJECT', 'ARRAY'))"
+        kind = f"JSON_TYPE(JSON_EXTRACT({image}, {_path(column.name)}))"
+        if column.kind == "decimal":
+            return f"({kind} = 'NULL' OR JSON_EXISTS({image}, {_decimal(column)}))"
+        return f"{kind} NOT IN ('OBJECT', 'ARRAY')"
 
     def rest(self, image: str, columns: Sequence[str]) -> str:
         return f"CAST(JSON_REMOVE({image}, {', '.join(map(_path, columns))}) AS BINARY)"
@@ -46,7 +49,8 @@ class MySQLNetting(Netting):
         return f"CAST({left} AS BINARY) <=> CAST({right} AS BINARY)"
 
     def holds(self, column: ColumnShape, name: str, member: str) -> str:
-        return f"CAST({json_sql(column, name)} AS BINARY) <=> CAST({member} AS BINARY)"
+        text = f"CAST({name} AS CHAR)" if column.kind == "decimal" else json_sql(column, name)
+        return f"CAST({text} AS BINARY) <=> CAST({member} AS BINARY)"
 
     def stored(self, column: ColumnShape, member: str) -> str:
         return _READ_AS[column.kind].format(member)
@@ -61,3 +65,8 @@ class MySQLNetting(Netting):
 
 def _path(name: str) -> str:
     return f"'$.{name}'"
+
+
+def _decimal(column: ColumnShape) -> str:
+    """Where the digits stand; the database would put a space into the object around them."""
+    return f"'$.{column.name}.\"$decimal\"'"

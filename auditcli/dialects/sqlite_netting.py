@@ -13,7 +13,7 @@ _KEY_TYPES = ("INT", "CHAR", "CLOB", "TEXT")
 
 
 class SQLiteNetting(Netting):
-    """Integers, texts and NULLs; what stands in images as something else is none of its business."""
+    """Numbers, texts and NULLs; what stands in images as something else is none of its business."""
 
     def takes(self, column: ColumnShape) -> bool:
         return True
@@ -22,12 +22,17 @@ class SQLiteNetting(Netting):
         return any(word in column.type.upper() for word in _KEY_TYPES)
 
     def member(self, image: str, column: ColumnShape) -> str:
-        return f"json_extract({image}, '$.{column.name}')"
+        return f"json_extract({image}, {_path(column.name)})"
 
     def is_plain(self, image: str, column: ColumnShape) -> str:
-        # Some versions end a text at its first NUL.
-        kind = f"json_type({image}, '$.{column.name}')"
-        return f"({kind} IN ('integer', 'null') OR {kind} = 'text' AND NOT instr({image}, '\\u0000'))"
+        kind = f"json_type({image}, {_path(column.name)})"
+        # Some versions end a text at its first NUL, and read a double that is off by its last bit.
+        digits = f"printf('%!.20e', {self.member(image, column)})"
+        is_exact = f"instr({image}, '\"{column.name}\":' || {digits})"
+        return (
+            f"CASE {kind} WHEN 'integer' THEN 1 WHEN 'null' THEN 1 WHEN 'text' THEN NOT instr({image}, '\\u0000') "
+            f"WHEN 'real' THEN {is_exact} ELSE 0 END"
+        )
 
     def rest(self, image: str, columns: Sequence[str]) -> str:
         return f"json_remove({image}, {', '.join(map(_path, columns))})"
