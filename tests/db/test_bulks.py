@@ -54,9 +54,10 @@ class Store:
         with self.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text("SELECT * FROM item ORDER BY id"))]
 
-    def plan(self, transaction: str, **options: bool) -> Plan:
+    def plan(self, transaction: str, *, skip_conflicts: bool = False) -> Plan:
+        options = PlanOptions(skip_conflicts=skip_conflicts)
         with self.engine.connect() as connection:
-            return plan_undo(connection, LOG, transaction=transaction, options=PlanOptions(**options))
+            return plan_undo(connection, LOG, transaction=transaction, options=options)
 
     def plan_everything(self) -> Plan:
         with self.engine.connect() as connection:
