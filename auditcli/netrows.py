@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Boolean, ColumnElement, String, Subquery, case, cast, func, literal_column, select
+from sqlalchemy import Boolean, String, Subquery, case, cast, func, literal_column, select
 
 from auditcli.dialects.netting import Netting
 from auditcli.log.query import Criteria, unindexed
@@ -35,11 +35,16 @@ def clean_rows(
     sql = _RowSQL(reader, shape, columns)
     own = _records(reader, shape.table, criteria, since_id, single=single)
     first, last = log.alias("f"), log.alias("l")
-    live = f"SELECT 1 FROM {reader.dialect.table_sql(shape.table)} AS t WHERE {sql.found} AND {sql.is_held}"
-    statement = (
-        select(own.c.ids, own.c.records)
+    members = (
+        select(own.c.ids, own.c.records, *(literal_column(part).label(name) for name, part in sql.members.items()))
         .select_from(own.join(first, first.c.id == own.c.first_id).join(last, last.c.id == own.c.last_id))
-        .where(_condition(sql.is_touched), _condition(f"EXISTS ({live})"))
+        # A fence: no image is to be taken apart once for every mention of what it holds.
+        .offset(0)
+        .subquery("r")
+    )
+    live = f"SELECT 1 FROM {reader.dialect.table_sql(shape.table)} AS t WHERE {sql.is_held}"
+    statement = select(members.c.ids, members.c.records).where(
+        literal_column(sql.is_touched, Boolean), literal_column(f"EXISTS ({live})", Boolean)
     )
     for ids, count in reader.execute(statement.execution_options(yield_per=_PAGE)):
         found = tuple(sorted(map(int, str(ids).split(","))))
@@ -67,12 +72,8 @@ def _records(reader: LogReader, name: TableName, criteria: Criteria, since_id: i
     return (grouped.having(count == 1) if single else grouped).subquery("own")
 
 
-def _condition(sql: str) -> ColumnElement[bool]:
-    return literal_column(sql, Boolean)
-
-
 class _RowSQL:
-    """What is asked of records `f` and `l`, a row's first and last, and of the row `t` itself."""
+    """What is asked of records `f` and `l`, a row's first and last, of what these hold (`r`), and of the row `t`."""
 
     def __init__(self, reader: LogReader, shape: TableShape, columns: Sequence[str]) -> None:
         quote = reader.dialect.quote
@@ -85,45 +86,48 @@ class _RowSQL:
         self._before, self._after = f"f.{quote('before')}", f"l.{quote('after')}"
 
     @property
-    def found(self) -> str:
-        """Where the row stands."""
-        return " AND ".join(f"{self._name(column)} = {self._key_value(column)}" for column in self._key)
+    def members(self) -> dict[str, str]:
+        """The images, and of them the key (`m0`), what the columns hold (`x0`) and what they get (`y0`)."""
+        return {"b": self._before, "a": self._after, **self._values}
 
     @property
-    def is_held(self) -> str:
-        """Whether the row holds what the last record left."""
-        return " AND ".join(
-            self._netting.holds(column, self._name(column), self._netting.member(self._after, column))
-            for column in (*self._key, *self._columns)
-        )
+    def _values(self) -> dict[str, str]:
+        member = self._netting.member
+        return {
+            **{f"m{at}": member(self._after, column) for at, column in enumerate(self._key)},
+            **{f"x{at}": member(self._after, column) for at, column in enumerate(self._columns)},
+            **{f"y{at}": member(self._before, column) for at, column in enumerate(self._columns)},
+        }
 
     @property
     def is_touched(self) -> str:
         """Whether the images differ in each of the columns, and nowhere else."""
         return " AND ".join(self._touching())
 
-    @property
-    def kept(self) -> str:
-        """What has to be known of each row: its key, as value and member, what the columns hold and what they get."""
-        member = self._netting.member
-        parts = [f"{self._key_value(column)} AS k{at}" for at, column in enumerate(self._key)]
-        parts += [f"{member(self._after, column)} AS m{at}" for at, column in enumerate(self._key)]
-        parts += [f"{member(self._after, column)} AS x{at}" for at, column in enumerate(self._columns)]
-        parts += [f"{member(self._before, column)} AS y{at}" for at, column in enumerate(self._columns)]
-        return ", ".join(parts)
-
     def _touching(self) -> Iterator[str]:
         netting = self._netting
-        names = [column.name for column in self._columns]
-        yield f"{netting.rest(self._before, names)} = {netting.rest(self._after, names)}"
-        for column in self._columns:
-            yield netting.is_plain(self._before, column)
-            yield netting.is_plain(self._after, column)
-            old, new = netting.member(self._before, column), netting.member(self._after, column)
-            yield f"NOT ({netting.same(old, new)})"
+        for at, column in enumerate(self._columns):
+            yield netting.is_plain("r.b", f"r.y{at}", column)
+            yield netting.is_plain("r.a", f"r.x{at}", column)
+            yield f"NOT ({netting.same(f'r.y{at}', f'r.x{at}')})"
+        yield netting.differ_only(
+            "r.b", "r.a", [(c.name, f"r.y{at}", f"r.x{at}") for at, c in enumerate(self._columns)]
+        )
 
-    def _key_value(self, column: ColumnShape) -> str:
-        return self._netting.stored(column, self._netting.member(self._after, column))
+    @property
+    def is_held(self) -> str:
+        """Whether the row stands where its key says, and holds what the last record left."""
+        keys = [(column, f"r.m{at}") for at, column in enumerate(self._key)]
+        found = [f"{self._name(column)} = {self._netting.stored(column, member)}" for column, member in keys]
+        held = [*keys, *((column, f"r.x{at}") for at, column in enumerate(self._columns))]
+        return " AND ".join([*found, *(self._netting.holds(c, self._name(c), member) for c, member in held)])
+
+    def kept(self, source: str) -> str:
+        """A query of what has to be known of each row of a source: its key's values (`k0`), and its members."""
+        inner = ", ".join(f"{part} AS {name}" for name, part in self._values.items())
+        keys = ", ".join(f"{self._netting.stored(c, f'r.m{at}')} AS k{at}" for at, c in enumerate(self._key))
+        fence = self._netting.fence
+        return f"SELECT {keys}, r.* FROM (SELECT {inner} FROM {source} {fence}) AS r"
 
     def _name(self, column: ColumnShape) -> str:
         return f"t.{self._quote(column.name)}"
@@ -177,15 +181,14 @@ class NetStatements:
     @property
     def read(self) -> str:
         """The rows, from the log, once the runs of ids are kept."""
-        q = self._dialect.quote
         join = self._dialect.ordered_join
-        within = f"{_RUNS} AS r {join} {self._log} AS l ON l.id BETWEEN r.first_id AND r.last_id"
         if self._bulk.is_single:
-            return f"SELECT {self._sql.kept.replace('f.' + q('before'), 'l.' + q('before'))} FROM {within}"
-        ends = f"SELECT MIN(l.id) AS first_id, MAX(l.id) AS last_id FROM {within} GROUP BY l.row_id"
-        return (
-            f"SELECT {self._sql.kept} FROM ({ends}) AS o {join} {self._log} AS f ON f.id = o.first_id "
-            f"{join} {self._log} AS l ON l.id = o.last_id"
+            both = f"{_RUNS} AS r0 {join} {self._log} AS l ON l.id BETWEEN r0.first_id AND r0.last_id"
+            return self._sql.kept(f"{both} {join} {self._log} AS f ON f.id = l.id")
+        within = f"{_RUNS} AS r0 {join} {self._log} AS c ON c.id BETWEEN r0.first_id AND r0.last_id"
+        ends = f"SELECT MIN(c.id) AS first_id, MAX(c.id) AS last_id FROM {within} GROUP BY c.row_id"
+        return self._sql.kept(
+            f"({ends}) AS o {join} {self._log} AS f ON f.id = o.first_id {join} {self._log} AS l ON l.id = o.last_id"
         )
 
     @property

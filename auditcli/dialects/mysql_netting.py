@@ -36,14 +36,15 @@ class MySQLNetting(Netting):
             return f"JSON_VALUE({image}, {_decimal(column)})"
         return f"NULLIF(JSON_EXTRACT({image}, {_path(column.name)}), 'null')"
 
-    def is_plain(self, image: str, column: ColumnShape) -> str:
+    def is_plain(self, image: str, member: str, column: ColumnShape) -> str:
         kind = f"JSON_TYPE(JSON_EXTRACT({image}, {_path(column.name)}))"
         if column.kind == "decimal":
             return f"({kind} = 'NULL' OR JSON_EXISTS({image}, {_decimal(column)}))"
         return f"{kind} NOT IN ('OBJECT', 'ARRAY')"
 
-    def rest(self, image: str, columns: Sequence[str]) -> str:
-        return f"CAST(JSON_REMOVE({image}, {', '.join(map(_path, columns))}) AS BINARY)"
+    def differ_only(self, before: str, after: str, columns: Sequence[tuple[str, str, str]]) -> str:
+        paths = ", ".join(_path(name) for name, _, _ in columns)
+        return f"CAST(JSON_REMOVE({before}, {paths}) AS BINARY) = CAST(JSON_REMOVE({after}, {paths}) AS BINARY)"
 
     def same(self, left: str, right: str) -> str:
         return f"CAST({left} AS BINARY) <=> CAST({right} AS BINARY)"

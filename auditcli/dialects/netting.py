@@ -19,6 +19,9 @@ class Netting(ABC):
     reads_lock: ClassVar[bool] = False
     """Whether filling a table from a query keeps others from writing near what the query reads."""
 
+    fence: ClassVar[str] = ""
+    """Ends a query whose columns are to be worked out once, however often they are mentioned outside it."""
+
     @abstractmethod
     def takes(self, column: ColumnShape) -> bool:
         """Whether members of the column's type can be written and compared."""
@@ -32,12 +35,12 @@ class Netting(ABC):
         """The member, NULL for JSON's null."""
 
     @abstractmethod
-    def is_plain(self, image: str, column: ColumnShape) -> str:
-        """Whether the image has the column, with a value that a member holds exactly."""
+    def is_plain(self, image: str, member: str, column: ColumnShape) -> str:
+        """Whether the image has the column, with a value that this member holds exactly."""
 
     @abstractmethod
-    def rest(self, image: str, columns: Sequence[str]) -> str:
-        """The image without these columns: equal texts for equal values."""
+    def differ_only(self, before: str, after: str, columns: Sequence[tuple[str, str, str]]) -> str:
+        """Whether two images are surely the same but for these columns, each given with its two members."""
 
     @abstractmethod
     def same(self, left: str, right: str) -> str:

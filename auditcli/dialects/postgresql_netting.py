@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from auditcli.dialects.netting import Netting
 from auditcli.dialects.postgresql_values import json_sql
@@ -11,6 +12,8 @@ from auditcli.shape import ColumnShape
 
 class PostgreSQLNetting(Netting):
     """Whatever a trigger writes without a tag."""
+
+    fence: ClassVar[str] = "OFFSET 0"
 
     def takes(self, column: ColumnShape) -> bool:
         return bool(column.type)
@@ -23,12 +26,19 @@ class PostgreSQLNetting(Netting):
     def member(self, image: str, column: ColumnShape) -> str:
         return f"NULLIF(CAST(CAST({image} AS json) -> '{column.name}' AS text), 'null')"
 
-    def is_plain(self, image: str, column: ColumnShape) -> str:
-        return f"json_typeof(CAST({image} AS json) -> '{column.name}') NOT IN ('object', 'array')"
+    def is_plain(self, image: str, member: str, column: ColumnShape) -> str:
+        # NULL may also stand for a column that is not there.
+        is_null = f"position('\"{column.name}\":null' IN {image}) > 0"
+        return f"CASE WHEN {member} IS NULL THEN {is_null} ELSE left({member}, 1) NOT IN ('{{', '[') END"
 
-    def rest(self, image: str, columns: Sequence[str]) -> str:
-        # As text: to jsonb itself 1.0 and 1.00 are equal.
-        return f"CAST(CAST({image} AS jsonb) - CAST('{{{','.join(columns)}}}' AS text[]) AS text) COLLATE \"C\""
+    def differ_only(self, before: str, after: str, columns: Sequence[tuple[str, str, str]]) -> str:
+        # A name in quotes before a colon is no part of a text, whose own quotes are escaped.
+        named = [(f"'\"{name}\":'", old, new) for name, old, new in columns]
+        once = [f"cardinality(string_to_array({before}, {name})) = 2" for name, _, _ in named]
+        made = before
+        for name, old, new in named:
+            made = f"replace({made}, {name} || coalesce({old}, 'null'), {name} || coalesce({new}, 'null'))"
+        return " AND ".join([*once, f'{made} = {after} COLLATE "C"'])
 
     def same(self, left: str, right: str) -> str:
         return f'({left}) COLLATE "C" IS NOT DISTINCT FROM {right}'

@@ -24,18 +24,19 @@ class SQLiteNetting(Netting):
     def member(self, image: str, column: ColumnShape) -> str:
         return f"json_extract({image}, {_path(column.name)})"
 
-    def is_plain(self, image: str, column: ColumnShape) -> str:
+    def is_plain(self, image: str, member: str, column: ColumnShape) -> str:
         kind = f"json_type({image}, {_path(column.name)})"
         # Some versions end a text at its first NUL, and read a double that is off by its last bit.
-        digits = f"printf('%!.20e', {self.member(image, column)})"
+        digits = f"printf('%!.20e', {member})"
         is_exact = f"instr({image}, '\"{column.name}\":' || {digits})"
         return (
             f"CASE {kind} WHEN 'integer' THEN 1 WHEN 'null' THEN 1 WHEN 'text' THEN NOT instr({image}, '\\u0000') "
             f"WHEN 'real' THEN {is_exact} ELSE 0 END"
         )
 
-    def rest(self, image: str, columns: Sequence[str]) -> str:
-        return f"json_remove({image}, {', '.join(map(_path, columns))})"
+    def differ_only(self, before: str, after: str, columns: Sequence[tuple[str, str, str]]) -> str:
+        paths = ", ".join(_path(name) for name, _, _ in columns)
+        return f"json_remove({before}, {paths}) = json_remove({after}, {paths})"
 
     def same(self, left: str, right: str) -> str:
         return f"({left} IS {right} AND typeof({left}) = typeof({right}))"
