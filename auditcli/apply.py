@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 
+from auditcli.applying.bulk import BulkWriting
 from auditcli.applying.carrying import CarriedWriting
 from auditcli.applying.counters import advance_counters
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
@@ -18,6 +19,7 @@ from auditcli.applying.retrying import done_at_last
 from auditcli.applying.troubles import explained
 from auditcli.applying.ways import NetWriting, SingleWriting
 from auditcli.applying.writing import Writing
+from auditcli.bulks import bulk_steps
 from auditcli.capture.context import current_context
 from auditcli.capture.destinations import refuse_without_address
 from auditcli.capture.handover import take_back
@@ -36,6 +38,7 @@ from auditcli.log.tables import LogTables, log_tables
 from auditcli.log.writer import LogWriter
 from auditcli.model import Change
 from auditcli.plan import Conflict, ConflictKind, Plan, Step, StepKind, shown
+from auditcli.planning.planner import TableRules
 from auditcli.planning.stepwise import needed_records, single_steps
 from auditcli.rows import LiveRow, RowReader
 from auditcli.shape import TableShape
@@ -56,6 +59,7 @@ __all__ = [
 _Seen = TypeVar("_Seen", "Outcome", Rehearsal)
 
 _SAVEPOINT = "auditcli_apply"
+_BULKS = "auditcli_bulks"
 
 
 @dataclass(frozen=True)
@@ -261,8 +265,11 @@ class _Applying:
         self._scene = scene
         self._clock = clock
         self._rows = RowReader(connection, scene.dialect, locking=True)
+        self._steps = plan.single_steps
 
     def rehearse(self) -> Rehearsal:
+        self._steps = self._all_steps()
+        self._plan = replace(self._plan, steps=self._steps)
         stage = Stage(self._connection, self._scene, self._plan)
         stage.refuse_what_would_stay()
         writing = self._do()
@@ -282,20 +289,56 @@ class _Applying:
         )
 
     def _do(self) -> Writing:
-        live = self._check_guards()
-        self._check_surroundings()
-        writing = self._write(live)
+        self._check_tables()
+        recorder = self._new_recorder()
+        writing = self._do_bulks(recorder) if self._plan.bulks else self._do_steps(recorder)
         self._link(writing.recorder)
         take_back(self._connection, self._scene.dialect)
         return writing
 
+    def _do_bulks(self, recorder: Recorder) -> Writing:
+        """Do what one statement can do, then the rest; or all of it step by step where that does not come out right."""
+        bulks = BulkWriting(self._connection, self._scene, self._plan)
+        if bulks.is_possible:
+            self._execute(f"SAVEPOINT {_BULKS}")
+            writing = self._try_bulks(bulks, recorder)
+            if writing is not None:
+                self._execute(f"RELEASE SAVEPOINT {_BULKS}")
+                return writing
+            self._execute(f"ROLLBACK TO SAVEPOINT {_BULKS}")
+            recorder = self._new_recorder(recorder.transaction_id)
+        self._steps = self._all_steps()
+        return self._do_steps(recorder)
+
+    def _all_steps(self) -> tuple[Step, ...]:
+        reader = LogReader(self._connection, self._scene.tables)
+        in_bulks = (
+            step
+            for bulk in self._plan.bulks
+            for step in bulk_steps(reader, TableRules(bulk.table, self._scene.shape(bulk.table)), bulk)
+        )
+        return (*self._plan.single_steps, *in_bulks)
+
+    def _try_bulks(self, bulks: BulkWriting, recorder: Recorder) -> Writing | None:
+        try:
+            if not bulks.write():
+                return None
+        except (IntegrityError, DataError, ProgrammingError):
+            return None
+        writing = self._do_steps(recorder)
+        return writing if bulks.is_done() else None
+
+    def _do_steps(self, recorder: Recorder) -> Writing:
+        live = self._check_guards()
+        self._check_surroundings()
+        return self._write(live, recorder)
+
     def _check_guards(self) -> list[LiveRow | None]:
         """Read every row again, now that nobody else can write; raises PlanConflict where one is not as planned."""
-        self._check_tables()
-        live = self._rows.of_steps(self._plan.steps, self._scene.shape)
+        live = self._rows.of_steps(self._steps, self._scene.shape)
         found = [
             conflict
-            for step, row in zip(self._plan.steps, live, strict=True)
+            for step, row in zip(self._steps, live, strict=True)
             if step.kind is not StepKind.INSERT
             for conflict in _broken_guards(step, row)
         ]
@@ -304,7 +347,8 @@ class _Applying:
         return live
 
     def _check_tables(self) -> None:
-        gone = [step for step in self._plan.steps if step.table not in self._scene.shapes.tables]
+        shown = (*self._plan.single_steps, *(bulk.example for bulk in self._plan.bulks))
+        gone = [step for step in shown if step.table not in self._scene.shapes.tables]
         if gone:
             found = [
                 Conflict(
@@ -313,7 +357,7 @@ class _Applying:
                 for step in gone
             ]
             raise PlanConflict(found, "tables changed after the plan was made")
-        for table in dict.fromkeys(step.table for step in self._plan.steps):
+        for table in dict.fromkeys(step.table for step in shown):
             if self._scene.records(table) or not self._scene.dialect.one_row_sql:
                 refuse_without_address(self._scene, table)
 
@@ -321,7 +365,7 @@ class _Applying:
         # Where plain reads are as old as the transaction, only locking ones find what others committed meanwhile.
         rows = RowReader(self._connection, self._scene.dialect, locking=self._scene.dialect.writes_see_latest)
         around = Surroundings(rows, self._scene.shapes, self._scene.tracking.recorded)
-        checked = check_steps(self._plan.steps, around, self._plan.options)
+        checked = check_steps(self._steps, around, self._plan.options)
         unseen = [cascade for cascade in checked.cascades if cascade not in self._plan.cascades]
         by_cascade = tuple(
             Conflict(ConflictKind.DEPENDENT, cascade.table, None, None, f"{cascade}, which the plan did not show")
@@ -330,11 +374,11 @@ class _Applying:
         if checked.conflicts or by_cascade:
             raise PlanConflict((*checked.conflicts, *by_cascade), "rows changed after the plan was made")
 
-    def _write(self, live: list[LiveRow | None]) -> Writing:
+    def _write(self, live: list[LiveRow | None], recorder: Recorder) -> Writing:
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
-        writing = NetWriting(self._connection, self._new_recorder(), self._clock())
+        writing = NetWriting(self._connection, recorder, self._clock())
         try:
-            writing.write(self._plan.steps, live)
+            writing.write(self._steps, live)
         except (Refused, PlanConflict) as refused:
             if not self._scene.dialect.in_transaction(self._connection.connection.driver_connection):
                 raise
@@ -345,11 +389,11 @@ class _Applying:
 
     def _write_singly(self, refused: Refused | PlanConflict, transaction_id: str) -> Writing:
         reader = LogReader(self._connection, self._scene.tables)
-        records: dict[int, Change] = {log_id: reader.change(log_id) for log_id in needed_records(self._plan.steps)}
+        records: dict[int, Change] = {log_id: reader.change(log_id) for log_id in needed_records(self._steps)}
         # Under the same id: some triggers go on with the one that they were told first.
         writing = SingleWriting(self._connection, self._new_recorder(transaction_id), self._clock())
         try:
-            writing.write(self._plan.steps, single_steps(self._plan.steps, records))
+            writing.write(self._steps, single_steps(self._steps, records))
         except Refused as again:
             raise PlanConflict(again.conflicts, "a constraint refuses it") from refused
         return writing

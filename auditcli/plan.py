@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal, TypeAlias
+from heapq import merge
+from itertools import islice
+from typing import Literal, TypeAlias, overload
 
 from auditcli.fold import ABSENT, Value
 from auditcli.model import Change, EventType, Image, JsonValue, RowKey, TableName
@@ -116,6 +118,54 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Bulk:
+    """Many updates of one table that set the same columns, and that one statement can do.
+
+    `undone_ids` are the records behind them, `is_single` says that each row has one; `example` is one of the steps.
+    """
+
+    table: TableName
+    columns: tuple[str, ...]
+    rows: int
+    undone_ids: Runs
+    is_single: bool
+    example: Step
+
+
+class Steps(Sequence[Step]):
+    """The steps of a large plan: `single` ones, and those of `bulks`, which are read from the log when asked for.
+
+    Reading them one by one takes no more memory than reading one; `read` gives those of a bulk, in the log's order.
+    """
+
+    def __init__(self, single: Iterable[Step], bulks: Iterable[Bulk], read: Callable[[Bulk], Iterator[Step]]) -> None:
+        self.single = tuple(single)
+        self.bulks = tuple(bulks)
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self.single) + sum(bulk.rows for bulk in self.bulks)
+
+    def __iter__(self) -> Iterator[Step]:
+        yield from self.single
+        for bulk in self.bulks:
+            yield from self._read(bulk)
+
+    @overload
+    def __getitem__(self, place: int) -> Step: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Step]: ...
+    def __getitem__(self, place: int | slice) -> Step | Sequence[Step]:
+        if isinstance(place, slice) or place < 0:
+            return tuple(self)[place]
+        if place < len(self.single):
+            return self.single[place]
+        if place >= len(self):
+            raise IndexError(place)
+        return next(islice(self, place, None))
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """Why something is not taken back; `by` is the change that is in the way, where the log knows it."""
 
@@ -183,7 +233,7 @@ class Plan:
 
     kind: PlanKind
     target: str
-    steps: tuple[Step, ...]
+    steps: Sequence[Step]
     conflicts: tuple[Conflict, ...] = ()
     already: int = 0
     notes: tuple[str, ...] = ()
@@ -194,6 +244,16 @@ class Plan:
     also: tuple[Also, ...] = ()
     of_everything: bool = False
     """Whether a selection was meant, and came to all that the log has."""
+
+    @property
+    def bulks(self) -> tuple[Bulk, ...]:
+        """Those of its steps that one statement each can do."""
+        return self.steps.bulks if isinstance(self.steps, Steps) else ()
+
+    @property
+    def single_steps(self) -> Sequence[Step]:
+        """Its other steps."""
+        return self.steps.single if isinstance(self.steps, Steps) else self.steps
 
     @property
     def rows(self) -> int:
@@ -231,15 +291,17 @@ class Plan:
     def counts(self) -> Mapping[TableName, Counter[StepKind]]:
         """How many rows of each table are inserted, updated and deleted."""
         found: dict[TableName, Counter[StepKind]] = {}
-        for step in self.steps:
+        for step in self.single_steps:
             found.setdefault(step.table, Counter())[step.kind] += 1
+        for bulk in self.bulks:
+            found.setdefault(bulk.table, Counter())[StepKind.UPDATE] += bulk.rows
         return found
 
     @cached_property
     def bookkeeping(self) -> Mapping[TableName, tuple[str, ...]]:
         """The bookkeeping columns that move on with the rows, by table."""
         found: dict[TableName, dict[str, None]] = {}
-        for step in self.steps:
+        for step in (*self.single_steps, *(bulk.example for bulk in self.bulks)):
             if step.bumps:
                 found.setdefault(step.table, {}).update(dict.fromkeys(step.bumps))
         return {table: tuple(columns) for table, columns in found.items()}
@@ -267,6 +329,17 @@ def as_runs(ids: Iterable[int]) -> Runs:
         else:
             runs.append((log_id, log_id))
     return tuple(runs)
+
+
+def joined_runs(*parts: Runs) -> Runs:
+    """Several runs as one, each id once."""
+    joined: list[tuple[int, int]] = []
+    for first, last in merge(*map(sorted, parts)):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return tuple(joined)
 
 
 def shown(value: Value) -> str:

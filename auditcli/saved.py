@@ -10,7 +10,7 @@ from pathlib import Path
 from auditcli.errors import LogError, NotFound, UsageError
 from auditcli.log.reader import LogReader
 from auditcli.log.upgrade import check_log
-from auditcli.planning.planfile import plan_text, read_plan_text
+from auditcli.planning.planfile import plan_pieces, read_plan_text
 from auditcli.planning.savedplan import Origin, SavedPlan
 from auditcli.wholefile import appearing
 
@@ -42,7 +42,8 @@ def saving(path: Path, saved: SavedPlan) -> Iterator[None]:
     """Write a plan's file, which takes its name when the block ends, and is not there when it fails."""
     check_free(path)
     with appearing(path) as unfinished:
-        unfinished.write_text(plan_text(saved), encoding="utf-8", newline="")
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(plan_pieces(saved))
         yield
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from auditcli.bulks import bulk_steps, bulk_tables, find_bulks, records_outside, takes_bulks
 from auditcli.changeset import threads
 from auditcli.checks import Surroundings, check_steps
 from auditcli.driver import dialect_of
@@ -21,7 +22,20 @@ from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking
 from auditcli.log.tables import LogTables
 from auditcli.model import Change, EventType, Image, TableName
-from auditcli.plan import Conflict, Dependant, Plan, PlanKind, PlanOptions, Runs, Step, StepKind, as_runs
+from auditcli.plan import (
+    Bulk,
+    Conflict,
+    Dependant,
+    Plan,
+    PlanKind,
+    PlanOptions,
+    Runs,
+    Step,
+    StepKind,
+    Steps,
+    as_runs,
+    joined_runs,
+)
 from auditcli.planning.cascading import Cells, as_also, grown, later_writes, referring_write
 from auditcli.planning.order import order_steps
 from auditcli.planning.planner import RowPlan, TableRules, plan_row
@@ -52,14 +66,14 @@ def plan_undo(
     reader = LogReader(connection, tables)
     if [ids, transaction, selection].count(None) != 2:
         raise UsageError("undo takes change ids, a transaction or a selection", hint="give exactly one of them")
-    changes: Iterable[Change] = ()
+    planning = _Planning(reader, options or PlanOptions(), "undo")
     if ids is not None:
-        changes = (reader.change(log_id) for log_id in sorted(set(ids)))
-    elif transaction is not None:
-        changes = reader.transaction_changes(reader.find_transaction(transaction))
-    elif selection is not None:
-        changes = reader.changes(selection, window)
-    return _Planning(reader, options or PlanOptions(), "undo").plan(changes)
+        return planning.plan(reader.change(log_id) for log_id in sorted(set(ids)))
+    if transaction is not None:
+        return planning.plan_all(reader.transaction_criteria(reader.find_transaction(transaction)))
+    assert selection is not None
+    criteria = reader.criteria(selection, window)
+    return planning.plan_all(criteria) if criteria.exact else planning.plan(reader.changes(selection, window))
 
 
 def plan_redo(
@@ -74,8 +88,8 @@ def plan_redo(
     reader = LogReader(connection, tables)
     undos = [(_named_undo(reader, transaction), False)] if transaction is not None else reader.standing_undos(actor)
     for entry, is_partly_redone in undos:
-        changes = reader.transaction_changes(entry.transaction_id)
-        plan = _Planning(reader, options or PlanOptions(), "redo").plan(changes)
+        criteria = reader.transaction_criteria(entry.transaction_id)
+        plan = _Planning(reader, options or PlanOptions(), "redo").plan_all(criteria)
         # Redos of some columns may have left nothing; only the rows tell.
         if not (is_partly_redone and plan.nothing_but_already):
             return plan
@@ -159,6 +173,7 @@ class _Planning:
         self._rows = RowReader(reader.connection, dialect_of(reader.connection))
         self._links: dict[str, _RunSet | None] = {}
         self._draft = _Draft()
+        self._bulks: list[Bulk] = []
         self._asked: set[int] = set()
         self._also: dict[int, Change] = {}
         self._parts: dict[int, Cells] = {}
@@ -170,6 +185,16 @@ class _Planning:
     @cached_property
     def _tracking(self) -> Tracking:
         return read_tracking(self._connection, self._reader.tables)
+
+    def plan_all(self, criteria: Criteria) -> Plan:
+        """The plan for all records that meet these criteria, which need no further test."""
+        if takes_bulks(self._reader, criteria, self._options):
+            tables = bulk_tables(self._reader, criteria)
+            rules = [self._rules(table) for table in tables]
+            self._bulks = find_bulks(self._reader, criteria, rules, self._shapes) if rules else []
+        if self._bulks:
+            return self.plan(records_outside(self._reader, criteria, self._bulks))
+        return self.plan(self._reader.records(criteria))
 
     def plan(self, changes: Iterable[Change]) -> Plan:
         chosen = self._choose(changes)
@@ -190,22 +215,30 @@ class _Planning:
         around = Surroundings(self._rows, self._shapes, self._tracking.recorded)
         checked = check_steps(self._draft.steps, around, self._options)
         taken_back = {log_id for step in checked.steps for log_id in step.takes_back}
+        ordered = tuple(order_steps(checked.steps, self._shapes))
         also = (as_also(change, self._parts[log_id]) for log_id, change in sorted(self._also.items()))
         plan = Plan(
             kind=self._kind,
             target=self._connection.engine.url.render_as_string(hide_password=True),
-            steps=tuple(order_steps(checked.steps, self._shapes)),
+            steps=Steps(ordered, self._bulks, self._read_steps) if self._bulks else ordered,
             conflicts=(*self._draft.conflicts, *checked.conflicts),
             already=self._draft.already,
             notes=(*self._draft.notes, *map(str, checked.cascades)),
             options=self._options,
-            undone_ids=as_runs(taken_back | self._draft.settled_ids),
-            selected=sum(len(records.ids) for records in chosen.values()),
+            undone_ids=joined_runs(
+                as_runs(taken_back | self._draft.settled_ids), *(bulk.undone_ids for bulk in self._bulks)
+            ),
+            selected=sum(len(records.ids) for records in chosen.values()) + sum(map(_size, self._bulks)),
             cascades=checked.cascades,
             also=tuple(each for each in also if each.log_id in taken_back),
         )
         more = [*self._draft.also, *self._referring(checked.dependants)] if self._options.cascade else []
         return plan, more
+
+    def _read_steps(self, bulk: Bulk) -> Iterator[Step]:
+        """The steps of a bulk, read anew: what the log holds of them never changes."""
+        with self._connection.engine.connect() as connection:
+            yield from bulk_steps(LogReader(connection, self._reader.tables), self._rules(bulk.table), bulk)
 
     def _take_along(self, chosen: dict[TableName, _Chosen], more: Iterable[tuple[Change, Cells]]) -> bool:
         """Select more records, or more of their cells; False where all of it is selected already."""
@@ -238,7 +271,7 @@ class _Planning:
         for change in changes:
             if change.event_type is not EventType.SNAPSHOT:
                 chosen.setdefault(change.table, _Chosen()).add(change)
-        if not chosen:
+        if not chosen and not self._bulks:
             raise NotFound(f"nothing to {self._kind}: no change is selected", hint="`audit log` lists what there is")
         return chosen
 
@@ -382,6 +415,10 @@ class _Planning:
             and (step.kind is StepKind.DELETE or set(rules.primary_key) & set(step.set_columns))
         )
         return {key_word(step.key, rules.primary_key) for step in leaving}
+
+
+def _size(bulk: Bulk) -> int:
+    return sum(last - first + 1 for first, last in bulk.undone_ids)
 
 
 def _stands(folded: RowFold) -> bool:

@@ -53,7 +53,7 @@ def undo_rows(rounds: int, rows: int = ROWS, sizes: tuple[int, ...] = _SIZES) ->
         with place as database:
             if database is not None:
                 fill(database, rows)
-                yield from _against(database, rows, max(3, rounds // 3))
+                yield from _against(database, rows, max(1, rounds // 3))
     for place in places():
         with place as database:
             if database is not None:
@@ -154,7 +154,7 @@ def _session_seconds(rows: int) -> float:
 def _memory(database: Database, sizes: tuple[int, ...]) -> Iterator[Ratio]:
     measured: dict[int, float] = {}
     for size in sizes:
-        with database.engine.begin() as connection:
+        with database.engine.connect() as connection:
             _empty(connection, database)
         fill(database, size)
         transaction = bad_update(database)
@@ -167,8 +167,8 @@ def _memory(database: Database, sizes: tuple[int, ...]) -> Iterator[Ratio]:
 
 def _empty(connection: Connection, database: Database) -> None:
     connection.exec_driver_sql("DROP TABLE IF EXISTS item")
-    connection.commit()
     database.tables.metadata.drop_all(connection)
+    connection.commit()
 
 
 def peak(url: str, transaction: str) -> float:

@@ -11,6 +11,7 @@ from auditcli import codec
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
+from auditcli.dialects.netting import Netting
 from auditcli.dialects.script import ScriptStep
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.portable import Portable
@@ -157,6 +158,9 @@ class Dialect(ABC):
 
     foreign_key_check_sql: ClassVar[str | None] = None
     """Lists rows whose references are broken, as table, row and referred table, where the database can."""
+
+    netting: ClassVar[Netting | None] = None
+    """How the database reads images by itself, where it can."""
 
     def quote(self, name: str) -> str:
         """A name as SQL spells it."""

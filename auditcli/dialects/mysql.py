@@ -20,7 +20,9 @@ from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
+from auditcli.dialects.mysql_netting import MySQLNetting
 from auditcli.dialects.mysql_text import LEXIS, LEXIS_WITHOUT_ESCAPES, literal, quoted
+from auditcli.dialects.netting import Netting
 from auditcli.dialects.script import ScriptStep
 from auditcli.errors import UnrecordableWrite
 from auditcli.model import JsonValue, TableName
@@ -46,6 +48,7 @@ class MySQL(Dialect):
     """Facts and SQL text of MariaDB, and of MySQL, on which it is untested."""
 
     name: ClassVar[str] = "mysql"
+    netting: ClassVar[Netting | None] = MySQLNetting()
     most_marks: ClassVar[int] = 2000
     values_are_json: ClassVar[bool] = True
     functions_may_write: ClassVar[bool] = True

@@ -21,6 +21,8 @@ from auditcli.dialects.base import MARK, Dialect, Fragment, Images
 from auditcli.dialects.capture import CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
+from auditcli.dialects.netting import Netting
+from auditcli.dialects.postgresql_netting import PostgreSQLNetting
 from auditcli.dialects.postgresql_text import LEXIS, LEXIS_WITH_ESCAPES
 from auditcli.dialects.script import ScriptStep
 from auditcli.model import JsonValue, TableName
@@ -37,6 +39,7 @@ class PostgreSQL(Dialect):
     """Facts and SQL text of PostgreSQL."""
 
     name: ClassVar[str] = "postgresql"
+    netting: ClassVar[Netting | None] = PostgreSQLNetting()
     most_marks: ClassVar[int] = 2000
     images_need_types: ClassVar[bool] = True
     values_are_json: ClassVar[bool] = True

@@ -12,8 +12,10 @@ from auditcli.dialects import sqlite_context, sqlite_portable, sqlite_script, sq
 from auditcli.dialects.base import MARK, Dialect, Fragment
 from auditcli.dialects.capture import CAPTURE_PREFIX, CaptureContext, CaptureObject, CaptureTable, LogNames
 from auditcli.dialects.lexis import Lexis, quoted_by
+from auditcli.dialects.netting import Netting
 from auditcli.dialects.script import ScriptStep
 from auditcli.dialects.sqlite_indexes import index_terms
+from auditcli.dialects.sqlite_netting import SQLiteNetting
 from auditcli.model import JsonValue, TableName
 from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape, UniqueIndex
@@ -51,6 +53,7 @@ class SQLite(Dialect):
     """Facts and SQL text of SQLite."""
 
     name: ClassVar[str] = "sqlite"
+    netting: ClassVar[Netting | None] = SQLiteNetting()
     log_ids_follow_commits: ClassVar[bool] = True
     locks_whole_database: ClassVar[bool] = True
     limits_text: ClassVar[bool] = False

@@ -93,7 +93,11 @@ class LogReader:
 
     def transaction_changes(self, transaction_id: str) -> Iterator[Change]:
         """All changes of a transaction in id order."""
-        return self.records(Criteria(ways=(self.tables.changelog.c.transaction_id == transaction_id,)))
+        return self.records(self.transaction_criteria(transaction_id))
+
+    def transaction_criteria(self, transaction_id: str) -> Criteria:
+        """What every record of a transaction meets, and no other."""
+        return Criteria(ways=(self.tables.changelog.c.transaction_id == transaction_id,))
 
     def transaction_span(self, transaction_id: str) -> tuple[int, int]:
         """A transaction's lowest and highest log id; raises NotFound where it has no records."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any, NoReturn
 
 from auditcli import codec
@@ -48,28 +49,36 @@ _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 def plan_text(saved: SavedPlan) -> str:
     """The text of a saved plan's file."""
-    document = {
+    return "".join(plan_pieces(saved))
+
+
+def plan_pieces(saved: SavedPlan) -> Iterator[str]:
+    """The same piece by piece, for which the steps are gone through twice."""
+    return _laid_out(_document(saved, _checksum(_document(saved, ""))))
+
+
+def _document(saved: SavedPlan, checksum: str) -> dict[str, Any]:
+    """What the file says; its steps and conflicts can be gone through once."""
+    return {
         "format": FORMAT,
         "version": VERSION,
         "how_to_read_this": list(HOW_TO_READ_THIS),
-        "checksum": "",
+        "checksum": checksum,
         "made": origin_to_json(saved.origin),
         "plan": plan_to_json(saved.plan),
-        "steps": [
+        "steps": (
             _with_decisions(step_to_json(step), decisions)
             for step, decisions in zip(saved.plan.steps, saved.step_decisions, strict=True)
-        ],
-        "conflicts": [
+        ),
+        "conflicts": (
             {
                 **conflict_to_json(conflict),
                 "way": None if way is None else step_to_json(way),
                 "decision": None if decision is None else decision.value,
             }
             for conflict, way, decision in zip(saved.plan.conflicts, saved.ways, saved.conflict_decisions, strict=True)
-        ],
+        ),
     }
-    document["checksum"] = _checksum(document)
-    return _laid_out(document)
 
 
 def read_plan_text(data: bytes, name: str) -> SavedPlan:
@@ -77,8 +86,7 @@ def read_plan_text(data: bytes, name: str) -> SavedPlan:
     document = _parsed(data, name)
     if document.get("checksum") != _checksum(document):
         _refuse_edited(name)
-    text = data.decode()
-    if text != _laid_out(document):
+    if not _is_text_of(data.decode(), _laid_out(document)):
         _refuse_edited(name)
     steps = [step_from_json(stored) for stored in document["steps"]]
     conflicts = [conflict_from_json(stored) for stored in document["conflicts"]]
@@ -164,37 +172,86 @@ def _with_decisions(step: dict[str, Any], decisions: tuple[Decision, ...]) -> di
 
 def _checksum(document: Mapping[str, Any]) -> str:
     """Over everything but the decisions, and itself; '' where the document has another form."""
-    bare = deepcopy({name: value for name, value in document.items() if name != "checksum"})
+    digest = hashlib.sha256()
     try:
-        for each in (*(each for step in bare["steps"] for each in _deciding(step)), *bare["conflicts"]):
-            each["decision"] = None
+        for piece in _bare(document):
+            digest.update(piece.encode("utf-8", "surrogatepass"))
     except (KeyError, TypeError):
         return ""
-    return "sha256:" + hashlib.sha256(codec.dump(bare).encode("utf-8", "surrogatepass")).hexdigest()
+    return "sha256:" + digest.hexdigest()
+
+
+def _bare(document: Mapping[str, Any]) -> Iterator[str]:
+    """The document's JSON without what may be edited."""
+    listed = {"steps": map(_undecided, document["steps"]), "conflicts": map(_without_word, document["conflicts"])}
+    sign = "{"
+    for name, value in document.items():
+        if name == "checksum":
+            continue
+        yield f"{sign}{codec.dump(name)}:"
+        sign = ","
+        if name in listed:
+            yield from _array(map(codec.dump, listed[name]))
+        else:
+            yield codec.dump(value)
+    yield "}"
+
+
+def _undecided(step: Mapping[str, Any]) -> dict[str, Any]:
+    if step["do"] != StepKind.UPDATE:
+        return _without_word(step)
+    return {**step, "cells": [_without_word(cell) for cell in step["cells"]]}
+
+
+def _without_word(deciding: Mapping[str, Any]) -> dict[str, Any]:
+    return {**deciding, "decision": None}
+
+
+def _array(pieces: Iterable[str]) -> Iterator[str]:
+    sign = "["
+    for piece in pieces:
+        yield sign + piece
+        sign = ","
+    yield "[]" if sign == "[" else "]"
 
 
 # The layout.
 
 
-def _laid_out(document: Mapping[str, Any]) -> str:
+def _is_text_of(text: str, pieces: Iterable[str]) -> bool:
+    """Whether a text consists of these pieces."""
+    place = 0
+    for piece in pieces:
+        if not text.startswith(piece, place):
+            return False
+        place += len(piece)
+    return place == len(text)
+
+
+def _laid_out(document: Mapping[str, Any]) -> Iterator[str]:
     """One line a fact, one object a step, one line a cell."""
-    members = [f'"{name}": {_member(name, value)}' for name, value in document.items()]
-    return "{\n" + ",\n".join(members) + "\n}\n"
+    sign = "{\n"
+    for name, value in document.items():
+        yield f'{sign}"{name}": '
+        sign = ",\n"
+        yield from _member(name, value)
+    yield "\n}\n"
 
 
-def _member(name: str, value: Any) -> str:
+def _member(name: str, value: Any) -> Iterator[str]:
     if name in _LISTS:
-        return _listed(map(_object, value))
-    if isinstance(value, list):
-        return _listed(map(_line, value))
-    if isinstance(value, dict):
-        return "{\n" + ",\n".join(f"  {_line(key)}: {_line(each)}" for key, each in value.items()) + "\n}"
-    return _line(value)
+        yield from _listed(map(_object, value))
+    elif isinstance(value, list):
+        yield from _listed(map(_line, value))
+    elif isinstance(value, dict):
+        yield "{\n" + ",\n".join(f"  {_line(key)}: {_line(each)}" for key, each in value.items()) + "\n}"
+    else:
+        yield _line(value)
 
 
 def _object(value: Mapping[str, Any]) -> str:
     """What says which row on the first line, what else is short on the second, then a line for each long thing."""
-    pairs = {name: f"{_line(name)}: {_cells(each) if name == 'cells' else _line(each)}" for name, each in value.items()}
+    pairs = {name: f"{_word(name)}: {_cells(each) if name == 'cells' else _line(each)}" for name, each in value.items()}
     names = list(pairs)
     first, later = names[:_NAMING], names[_NAMING:]
     short = [name for name in later if name not in _LONG and name != "decision"]
@@ -207,14 +264,31 @@ def _cells(cells: Any) -> str:
     return "[\n     " + ",\n     ".join(map(_line, cells)) + "]" if cells else "[]"
 
 
-def _listed(lines: Any) -> str:
-    joined = ",\n  ".join(lines)
-    return f"[\n  {joined}\n]" if joined else "[]"
+def _listed(lines: Iterable[str]) -> Iterator[str]:
+    empty = True
+    for line in lines:
+        yield f"[\n  {line}" if empty else f",\n  {line}"
+        empty = False
+    yield "[]" if empty else "\n]"
 
 
 def _line(value: Any) -> str:
     """JSON on one line, in which every character shows: what a terminal would hide or obey is a number."""
-    return _HIDDEN.sub(_escaped, _encoder.encode(value))
+    kind = type(value)
+    if kind is dict:
+        return "{" + ", ".join([f"{_word(name)}: {_line(each)}" for name, each in value.items()]) + "}"
+    if kind is str:
+        return _text(value)
+    return int.__repr__(value) if kind is int else _HIDDEN.sub(_escaped, _encoder.encode(value))
+
+
+def _text(value: str) -> str:
+    text = encode_basestring(value)
+    return text if text.isascii() and text.isprintable() else _HIDDEN.sub(_escaped, text)
+
+
+_word = lru_cache(_text)
+"""Names come again and again."""
 
 
 def _escaped(found: re.Match[str]) -> str:

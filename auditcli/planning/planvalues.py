@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
@@ -48,7 +48,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_from_json(stored: Mapping[str, Any], steps: tuple[Step, ...], conflicts: tuple[Conflict, ...]) -> Plan:
+def plan_from_json(stored: Mapping[str, Any], steps: Sequence[Step], conflicts: tuple[Conflict, ...]) -> Plan:
     """What `plan_to_json` wrote, with steps and conflicts."""
     return Plan(
         kind=stored["kind"],

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 
 from auditcli.errors import ConflictError
@@ -73,8 +74,13 @@ class SavedPlan:
 def plan_to_save(plan: Plan, forced: Plan | None, origin: Origin) -> SavedPlan:
     """A plan before any review; `forced` is the same one planned with `force`, needed where there are conflicts."""
     ways = _ways(plan.conflicts, forced.steps if forced is not None else ())
-    decisions = tuple((Decision.TAKE_BACK,) * decision_count(step) for step in plan.steps)
+    decisions = tuple(_all_taken_back(decision_count(step)) for step in plan.steps)
     return SavedPlan(origin, plan, decisions, ways, (None,) * len(plan.conflicts))
+
+
+@lru_cache
+def _all_taken_back(count: int) -> tuple[Decision, ...]:
+    return (Decision.TAKE_BACK,) * count
 
 
 def rest_of(saved: SavedPlan) -> SavedPlan:

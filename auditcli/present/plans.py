@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from auditcli.fold import Value
 from auditcli.model import TableName
-from auditcli.plan import Also, CellStep, Conflict, ConflictKind, Plan, Step, StepKind
+from auditcli.plan import Also, Bulk, CellStep, Conflict, ConflictKind, Plan, Step, StepKind
 from auditcli.present.spans import SIGNS, Line, Span, Style
 from auditcli.present.text import counted, row_word, value_text, visible
 from auditcli.present.worddiff import added, cell_diff
@@ -20,7 +20,7 @@ def plan_lines(plan: Plan, *, most_rows: int = 10) -> list[Line]:
     if plan.rows <= most_rows:
         lines = [line for step in plan.steps for line in step_lines(step)]
     else:
-        lines = steps_summary(plan.steps)
+        lines = steps_summary(plan.single_steps, plan.bulks)
     lines += _also_lines(plan.also, most_rows)
     lines += conflict_lines(plan.conflicts, most_rows=most_rows)
     for table, columns in plan.bookkeeping.items():
@@ -62,15 +62,15 @@ def plan_summary(plan: Plan) -> Line:
     )
 
 
-def steps_summary(steps: Iterable[Step]) -> list[Line]:
+def steps_summary(steps: Iterable[Step], bulks: Iterable[Bulk] = ()) -> list[Line]:
     """Many steps summed up by table, kind and column, each with an example."""
     rows: Counter[tuple[TableName, StepKind]] = Counter()
     cells: Counter[tuple[TableName, StepKind, str]] = Counter()
     examples: dict[tuple[TableName, StepKind, str], tuple[Step, CellStep]] = {}
-    for step in steps:
-        rows[step.table, step.kind] += 1
+    for step, count in (*((step, 1) for step in steps), *((bulk.example, bulk.rows) for bulk in bulks)):
+        rows[step.table, step.kind] += count
         for cell in step.cells if step.kind is StepKind.UPDATE else ():
-            cells[step.table, step.kind, cell.column] += 1
+            cells[step.table, step.kind, cell.column] += count
             examples.setdefault((step.table, step.kind, cell.column), (step, cell))
     lines: list[Line] = []
     for (table, kind), count in rows.items():

@@ -1,0 +1,76 @@
+"""What it takes to take many rows back by one statement: reading images in SQL, value by value.
+
+A *member* is what an image holds for one column, in a form of the database's own. All of it errs on the safe side: what
+SQL can't tell for sure counts as different, and rows are read back afterwards.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from auditcli.shape import ColumnShape, TableShape
+
+
+class Netting(ABC):
+    """SQL text of one database; `image` and `member` are expressions, `name` is that of a column in SQL."""
+
+    reads_lock: ClassVar[bool] = False
+    """Whether filling a table from a query keeps others from writing near what the query reads."""
+
+    fence: ClassVar[str] = ""
+    """Ends a query whose columns are to be worked out once, however often they are mentioned outside it."""
+
+    @abstractmethod
+    def takes(self, column: ColumnShape) -> bool:
+        """Whether members of the column's type can be written and compared."""
+
+    @abstractmethod
+    def takes_key(self, column: ColumnShape) -> bool:
+        """Whether rows can be found by members of the column's type, each by one."""
+
+    @abstractmethod
+    def member(self, image: str, column: ColumnShape) -> str:
+        """The member, NULL for JSON's null."""
+
+    @abstractmethod
+    def is_plain(self, image: str, member: str, column: ColumnShape) -> str:
+        """Whether the image has the column, with a value that this member holds exactly."""
+
+    @abstractmethod
+    def differ_only(self, before: str, after: str, columns: Sequence[tuple[str, str, str]]) -> str:
+        """Whether two images are surely the same but for these columns, each given with its two members."""
+
+    @abstractmethod
+    def same(self, left: str, right: str) -> str:
+        """Whether two members are surely one."""
+
+    @abstractmethod
+    def holds(self, column: ColumnShape, name: str, member: str) -> str:
+        """Whether the stored value is exactly that of the member."""
+
+    @abstractmethod
+    def stored(self, column: ColumnShape, member: str) -> str:
+        """The value that is stored for a member."""
+
+    def keep(self, name: str, select: str) -> str:
+        """Make a temporary table of a query's rows, in the running transaction."""
+        return f"CREATE TEMPORARY TABLE {name} AS {select}"
+
+    def measure(self, name: str) -> str | None:
+        """Have the database look at a temporary table, so that it reads it the right way."""
+        return None
+
+    def drop(self, name: str) -> str:
+        """Drop a temporary table, if it is there."""
+        return f"DROP TABLE IF EXISTS {name}"
+
+    @abstractmethod
+    def update(self, words: str, target: str, source: str, assigned: Sequence[tuple[str, str]], where: str) -> str:
+        """Set columns of a table, by their names, from the rows of another one."""
+
+
+def has_plain_names(shape: TableShape, columns: Sequence[str]) -> bool:
+    """Whether the columns' names stand in a path into JSON as they are."""
+    return all(name.isascii() and name.isidentifier() for name in (*columns, *shape.primary_key))
