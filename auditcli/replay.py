@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
+from sqlalchemy.exc import DBAPIError
+
 from auditcli import codec
 from auditcli.apply import PlanConflict
 from auditcli.clock import Clock, utc_now
 from auditcli.connect import Database, same_database
 from auditcli.driver import run
-from auditcli.errors import ConflictError, LogError, UsageError
+from auditcli.errors import AuditError, ConflictError, ConnectionLost, LockTimeout, LogError, UsageError
 from auditcli.feed import INTERVAL, Delivered, Feed, Place, place_after
 from auditcli.log.reader import LogReader
 from auditcli.log.replay_place import KeptPlace
@@ -21,13 +23,16 @@ from auditcli.log.settings import read_tracking
 from auditcli.model import Change, EventType, Image, TableName
 from auditcli.plan import Conflict, ConflictKind, PlanOptions
 from auditcli.replaying.beginning import Beginning, beginning
-from auditcli.replaying.target import HeldBack, ReplayTarget, Written
+from auditcli.replaying.target import HeldBack, ReplayTarget, Written, connection_lost
 from auditcli.rows import RowReader
 from auditcli.selection import Selection, matches
 from auditcli.transfer import Transfer
 from auditcli.watermark import Watermark
 
 _LONG_WAIT = 5.0
+_RETURN = 0.5
+"""Seconds between two tries to reach a database that has gone."""
+
 _RECENT = 10_000
 """Of older ids than so many before a place none is still to come."""
 
@@ -118,6 +123,7 @@ class Replay:
         by: str | None = None,
         clock: Clock = utc_now,
         on_progress: Callable[[Progress], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
         stop: Event | None = None,
     ) -> None:
         if same_database(source.target.url, target.target.url):
@@ -131,6 +137,7 @@ class Replay:
         self._clock = clock
         self._by = by
         self._tell = on_progress or (lambda _progress: None)
+        self._note = on_note or (lambda _note: None)
         self._stop = stop or Event()
         self._database = target
         self._transfer = Transfer(source.dialect, target.dialect)
@@ -138,13 +145,51 @@ class Replay:
         self._kept: KeptPlace | None = None
         self._until = options.until
         self._pace: tuple[float, float] | None = None
+        self._has_begun = False
+        self._is_away = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a place in the target that it goes on from."""
+        return self._has_begun
 
     def run(self) -> Progress:
-        """Replay all that there is, or (`follow`) until `stop` is set.
+        """Replay all that there is, or (`follow`) until `stop` is set; it then waits for a database that has gone.
 
         Raises ReplayConflict at the first transaction that can't be replayed, unless conflicts are skipped or forced;
         LogError where the place in the target is none of this log; NotFound and UsageError where tables don't fit.
         """
+        while True:
+            try:
+                self._run_on()
+                return self.progress
+            except (DBAPIError, ConnectionLost, LockTimeout) as error:
+                away = self._away(error)
+                if away is None or not (self._options.follow and self._has_begun):
+                    raise (away or error) from error
+                self._wait_for_return(away)
+            if self._stop.is_set():
+                return self.progress
+
+    def _away(self, error: DBAPIError | ConnectionLost | LockTimeout) -> AuditError | None:
+        """The error in words, if it passes by itself."""
+        if not isinstance(error, DBAPIError):
+            return error
+        # Without a statement it was connecting that failed.
+        is_gone = error.connection_invalidated or (self._has_begun and error.statement is None)
+        return connection_lost("a database", error) if is_gone else None
+
+    def _wait_for_return(self, away: AuditError) -> None:
+        if not self._is_away:
+            self._note(f"{away.message}; trying again until it is back")
+            self._is_away = True
+        for engine in (self._source.engine, self._database.engine):
+            engine.dispose()
+        self._kept, self._held, self._pace = None, [], None
+        self._stop.wait(_RETURN)
+
+    def _run_on(self) -> None:
+        """From the place that is kept in the target, over connections of its own."""
         with self._source.log() as reader:
             wanted = _tables(reader, self._options.selection)
             shapes = {table: shape for table in wanted if (shape := reader.table_shape(table)) is not None}
@@ -162,22 +207,32 @@ class Replay:
                 self._by,
             )
             target.prepare(wanted, create=options.create_tables)
-            self.progress.notes += target.notes
+            self._say(target.notes)
             self._begin(target, wanted, log_uuid)
+            self._has_begun = True
+            if self._is_away:
+                self._note(f"connected again, going on after change {self._place.log_id}")
+                self._is_away = False
             self._replay(target)
             connection.rollback()
-        return self.progress
+
+    def _say(self, notes: Sequence[str]) -> None:
+        self.progress.notes += notes
+        for note in notes:
+            self._note(note)
 
     # Where it begins.
 
     def _begin(self, target: ReplayTarget, tables: Sequence[TableName], log_uuid: str) -> None:
         options = self._options
+        # Once that is done, it goes on from there.
+        rebuild = options.rebuild and not self._has_begun
         kept = target.places.read(target.connection, log_uuid)
-        if kept is None and options.since is None and not options.rebuild:
+        if kept is None and options.since is None and not rebuild:
             _refuse_others(target.places.others(target.connection, log_uuid))
         if not options.dry_run:
             target.connection.rollback()
-        if kept is not None and not options.rebuild:
+        if kept is not None and not rebuild:
             if kept.selection != options.words:
                 raise UsageError(
                     f"the target has a replay of another selection: {kept.selection or 'everything'}",

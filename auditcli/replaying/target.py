@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, StatementError
 
 from auditcli.apply import PlanConflict, carry_steps, clear_tables, commit_carried, taking_any_value
 from auditcli.applying.refusal import Refused
@@ -18,7 +18,7 @@ from auditcli.checks import Surroundings, check_cascades
 from auditcli.clock import Clock
 from auditcli.connect import Database, refuse_read_only
 from auditcli.driver import run
-from auditcli.errors import AuditError, LockTimeout, NotFound, UsageError
+from auditcli.errors import AuditError, ConnectionLost, LockTimeout, NotFound, UsageError
 from auditcli.log.replay_place import KeptPlace, ReplayPlaces
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
@@ -144,7 +144,7 @@ class ReplayTarget:
                     self._begin()
                     yield
                     commit_carried(connection, dialect)
-        except DBAPIError as error:
+        except (DBAPIError, PendingRollbackError, connection.dialect.loaded_dbapi.Error) as error:
             raise self._explained(error) from error
 
     def _begin(self) -> None:
@@ -392,11 +392,35 @@ class ReplayTarget:
             raise NotFound(f"the target has no table {name}", hint="--create-tables makes what is missing")
         return shape
 
-    def _explained(self, error: DBAPIError) -> AuditError:
+    def _explained(self, error: Exception) -> AuditError:
+        if self._is_lost(error):
+            return connection_lost("the target", error)
         if self._dialect.is_lock_timeout(error):
             return LockTimeout(
                 "the target is locked; the place is kept, run it again", hint=self._dialect.lock_holder_hint()
             )
+        reason = getattr(error, "orig", error)
         return AuditError(
-            f"the target refuses it, the place is kept: {error.orig}", hint="mend that, then run the same command again"
+            f"the target refuses it, the place is kept: {reason}", hint="mend that, then run the same command again"
         )
+
+    def _is_lost(self, error: Exception) -> bool:
+        if isinstance(error, PendingRollbackError):
+            return True
+        if isinstance(error, DBAPIError):
+            return error.connection_invalidated
+        # What the commit met is the driver's own, of which the connection knows nothing.
+        driver = self.connection.dialect.loaded_dbapi
+        held = None if self.connection.invalidated else self.connection.connection.dbapi_connection
+        return held is None or (
+            isinstance(error, driver.Error) and self.connection.dialect.is_disconnect(error, held, None)
+        )
+
+
+def connection_lost(which: str, error: Exception) -> ConnectionLost:
+    """What is raised where one of the databases has gone away in the middle of a replay."""
+    reason = str(getattr(error, "orig", "")).strip().splitlines()
+    return ConnectionLost(
+        f"the connection to {which} was lost, the place is kept{f' ({reason[0]})' if reason else ''}",
+        hint="run the same command again when it is back; --follow waits for it",
+    )
