@@ -14,7 +14,7 @@ from auditcli.apply import PlanConflict
 from auditcli.clock import Clock, utc_now
 from auditcli.connect import Database, same_database
 from auditcli.driver import run
-from auditcli.errors import AuditError, ConflictError, ConnectionLost, LockTimeout, LogError, UsageError
+from auditcli.errors import AuditError, ConflictError, ConnectionLost, LockTimeout, LogError, NotFound, UsageError
 from auditcli.feed import INTERVAL, Delivered, Feed, Place, place_after
 from auditcli.log.reader import LogReader
 from auditcli.log.replay_place import KeptPlace
@@ -193,6 +193,7 @@ class Replay:
         with self._source.log() as reader:
             wanted = _tables(reader, self._options.selection)
             shapes = {table: shape for table in wanted if (shape := reader.table_shape(table)) is not None}
+            known_from = {table: epochs[0][0] for table in wanted if (epochs := reader.epochs(table))}
             log_uuid = reader.log_uuid()
         with self._database.engine.connect() as connection:
             options = self._options
@@ -206,6 +207,11 @@ class Replay:
                 options.dry_run,
                 self._by,
             )
+            kept = target.places.read(connection, log_uuid)
+            if kept is not None and options.create_tables and not options.rebuild:
+                _refuse_lost(
+                    kept, [table for table in target.missing(wanted) if known_from.get(table, 0) < kept.log_id]
+                )
             target.prepare(wanted, create=options.create_tables)
             self._say(target.notes)
             self._begin(target, wanted, log_uuid)
@@ -463,6 +469,15 @@ class Replay:
 
 
 _MOVED_HINT = "a backup of the source or the target was restored; --rebuild begins again, or name another target"
+
+
+def _refuse_lost(kept: KeptPlace, tables: Sequence[TableName]) -> None:
+    """Raise NotFound where the target had tables at its place that it has no more: new ones would lack their rows."""
+    if tables:
+        raise NotFound(
+            f"the target has lost table {', '.join(map(str, tables))}, with what was in it up to change {kept.log_id}",
+            hint="--rebuild begins again; or bring the table back",
+        )
 
 
 def _refuse_others(others: Mapping[str, int]) -> None:

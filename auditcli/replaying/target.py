@@ -86,6 +86,11 @@ class ReplayTarget:
 
     # Getting ready.
 
+    def missing(self, tables: Iterable[TableName]) -> list[TableName]:
+        """Those of the tables that are not there."""
+        there = read_shapes(self.connection, self._dialect).tables
+        return [table for table in sorted(tables, key=str) if self.transfer.table(table) not in there]
+
     def prepare(self, tables: Iterable[TableName], *, create: bool) -> None:
         """See that the tables are there and can hold what comes; raises NotFound and UsageError where they can't."""
         wanted = sorted(tables, key=str)
