@@ -11,8 +11,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from auditcli.applying.carrying import CarriedWriting
+from auditcli.applying.counters import advance_counters
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.rehearsal import Rehearsal, Stage
+from auditcli.applying.retrying import done_at_last
+from auditcli.applying.troubles import explained
 from auditcli.applying.ways import NetWriting, SingleWriting
 from auditcli.applying.writing import Writing
 from auditcli.capture.context import current_context
@@ -26,7 +29,7 @@ from auditcli.checks import Surroundings, check_steps
 from auditcli.clock import Clock, utc_now
 from auditcli.dialects import Dialect
 from auditcli.driver import dialect_of, run
-from auditcli.errors import AuditError, LockTimeout, ReadOnly, UsageError
+from auditcli.errors import LockTimeout, ReadOnly, UsageError
 from auditcli.fold import Absent
 from auditcli.log.reader import LogReader
 from auditcli.log.tables import LogTables, log_tables
@@ -60,7 +63,7 @@ class Outcome:
     """What applying a plan did; `transaction_id` is None where there was nothing to write.
 
     `corrected` are rows that triggers of the application's had to be overruled for; `stepwise` says that the rows went
-    back record by record, since the net steps were in each other's way.
+    back record by record, since the net steps were in each other's way. `notes` are what the user should know of.
     """
 
     plan: Plan
@@ -68,6 +71,7 @@ class Outcome:
     rows: int = 0
     corrected: int = 0
     stepwise: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def is_partial(self) -> bool:
@@ -189,7 +193,8 @@ def _apply(
     end: Callable[[Connection, Dialect], None],
 ) -> _Seen:
     dialect = dialect_of(connection)
-    try:
+
+    def once() -> _Seen:
         with connection.begin():
             if dialect.begin_write_sql is not None:
                 run(connection, dialect.begin_write_sql)
@@ -203,11 +208,11 @@ def _apply(
                 outcome = act(_Applying(connection, plan, scene, clock))
                 end(connection, dialect)
         return outcome
+
+    try:
+        return done_at_last(dialect, once)
     except DBAPIError as error:
-        if dialect.is_lock_timeout(error):
-            hint = dialect.lock_holder_hint()
-            raise LockTimeout(f"{plan.target} is locked; nothing was written", hint=hint) from error
-        raise AuditError(f"nothing was written, the database says: {error.orig}", hint=_hint(error)) from error
+        raise explained(connection, dialect, plan, error) from error
 
 
 @contextmanager
@@ -223,10 +228,6 @@ def taking_any_value(connection: Connection, dialect: Dialect) -> Iterator[None]
         run(connection, dialect.usual_values_sql)
 
 
-def _hint(error: DBAPIError) -> str:
-    return f"it says so of: {error.statement}" if error.statement else "it says so of the commit"
-
-
 def _commit(connection: Connection, dialect: Dialect) -> None:
     """Commit at the driver, which leaves the transaction open where a constraint that was put off is broken."""
     try:
@@ -236,7 +237,7 @@ def _commit(connection: Connection, dialect: Dialect) -> None:
     except connection.dialect.loaded_dbapi.Error as error:
         if dialect.is_lock_timeout(error):
             raise LockTimeout(f"can't commit, nothing was written: {error}", hint=dialect.lock_holder_hint()) from error
-        raise
+        raise DBAPIError(None, None, error) from error
 
 
 def _leave_nothing(connection: Connection, _: Dialect) -> None:
@@ -270,12 +271,14 @@ class _Applying:
 
     def run(self) -> Outcome:
         writing = self._do()
+        notes = advance_counters(self._connection, self._scene.dialect, self._plan.steps, self._scene.shape)
         return Outcome(
             plan=self._plan,
             transaction_id=writing.recorder.transaction_id,
             rows=self._plan.rows,
             corrected=writing.corrected,
             stepwise=isinstance(writing, SingleWriting),
+            notes=tuple(notes),
         )
 
     def _do(self) -> Writing:

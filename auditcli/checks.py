@@ -98,6 +98,7 @@ class _Check:
                 continue
             if not shape.is_transactional:
                 self._refuse_half_done(shape)
+            self._check_assigned(shape)
             for key in filter(None, (shape.primary_key, *shape.unique_keys)):
                 self._check_taken(shape, key)
             # A reference to a table without a key names no columns; the database can't enforce it.
@@ -122,6 +123,15 @@ class _Check:
         for at in self._by_table[shape.table]:
             reason = f"its engine has no transactions, so half of an undo could stay: {mend}"
             self._refuse(at, ConflictKind.CONSTRAINT, reason)
+
+    def _check_assigned(self, shape: TableShape) -> None:
+        assigned = [column.name for column in shape.columns if column.assigned]
+        for at in self._by_table[shape.table] if assigned else ():
+            step = self._steps[at]
+            for column in assigned if step.kind is StepKind.UPDATE else ():
+                if column in step.set_columns:
+                    reason = f"no UPDATE may set {column}, which the database assigns (GENERATED ALWAYS AS IDENTITY)"
+                    self._refuse(at, ConflictKind.CONSTRAINT, reason, column)
 
     # Keys that steps bring rows to.
 
@@ -276,9 +286,9 @@ class _Check:
         step = self._at_row.get((shape.table, self._around.row_word(shape, row.image)))
         return step is not None and (step.kind is StepKind.DELETE or bool(set(columns) & set(step.set_columns)))
 
-    def _refuse(self, at: int, kind: ConflictKind, message: str) -> None:
+    def _refuse(self, at: int, kind: ConflictKind, message: str, column: str | None = None) -> None:
         step = self._steps[at]
-        self.refused.setdefault(at, Conflict(kind, step.table, step.row, None, f"{_step_word(step)}: {message}"))
+        self.refused.setdefault(at, Conflict(kind, step.table, step.row, column, f"{_step_word(step)}: {message}"))
 
 
 def _known(step: Step, columns: Sequence[str], *, after: bool) -> KeyValues | None:

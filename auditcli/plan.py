@@ -192,6 +192,8 @@ class Plan:
     selected: int = 0
     cascades: tuple[Cascade, ...] = ()
     also: tuple[Also, ...] = ()
+    of_everything: bool = False
+    """Whether a selection was meant, and came to all that the log has."""
 
     @property
     def rows(self) -> int:

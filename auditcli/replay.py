@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
@@ -208,7 +208,7 @@ class Replay:
                 self._by,
             )
             kept = target.places.read(connection, log_uuid)
-            if kept is not None and options.create_tables and not options.rebuild:
+            if kept is not None and kept.selection == options.words and options.create_tables and not options.rebuild:
                 _refuse_lost(
                     kept, [table for table in target.missing(wanted) if known_from.get(table, 0) < kept.log_id]
                 )
@@ -222,10 +222,12 @@ class Replay:
             self._replay(target)
             connection.rollback()
 
-    def _say(self, notes: Sequence[str]) -> None:
-        self.progress.notes += notes
+    def _say(self, notes: Iterable[str]) -> None:
+        """Say each of the notes once."""
         for note in notes:
-            self._note(note)
+            if note not in self.progress.notes:
+                self.progress.notes.append(note)
+                self._note(note)
 
     # Where it begins.
 
@@ -300,6 +302,7 @@ class Replay:
         self.progress.beginning_rows = written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
+        self._say(written.notes)
 
     def _read_beginning(self, rows: Beginning, reader: LogReader, tables: Sequence[TableName], after_id: int) -> None:
         """Read log and rows as they are at one moment."""
@@ -458,6 +461,7 @@ class Replay:
         self.progress.rows += written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
+        self._say(written.notes)
 
     def _wait_for_pace(self, delivered: Delivered) -> None:
         """Keep the distance that the transactions had, made shorter by `speed`."""

@@ -80,6 +80,9 @@ class RowReader:
         distinct = {value_word(values): values for values in wanted if None not in values}
         size = max(1, self.dialect.most_marks // max(1, len(columns)))
         found = list(distinct.values())
+        if self._locking and len(found) > size:
+            # In one order by all, or two that lock the same rows might wait for each other.
+            found.sort(key=_place_in_order)
         for start in range(0, len(found), size):
             condition = self._one_of(shape, columns, found[start : start + size])
             yield from self.matching(shape, condition)
@@ -135,7 +138,7 @@ class RowReader:
             if step.kind is not StepKind.INSERT:
                 by_table.setdefault(step.table, []).append(at)
         live: list[LiveRow | None] = [None] * len(steps)
-        for table, places in by_table.items():
+        for table, places in sorted(by_table.items(), key=lambda item: str(item[0])):
             for at, row in zip(places, self._at(shape_of(table), [steps[at].key for at in places]), strict=True):
                 live[at] = row
         return live
@@ -203,6 +206,11 @@ def value_word(values: Sequence[JsonValue]) -> Word:
     if len(values) == 1 and type(values[0]) is int:
         return values[0]
     return codec.dump(list(values))
+
+
+def _place_in_order(values: KeyValues) -> list[tuple[int, int, str]]:
+    """Where a key stands in an order of all keys."""
+    return [(0, value, "") if type(value) is int else (1, 0, codec.dump(value)) for value in values]
 
 
 def key_word(image: Image, columns: Sequence[str]) -> Word:

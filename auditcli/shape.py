@@ -15,7 +15,11 @@ CHANGES_CHILD = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 @dataclass(frozen=True, slots=True)
 class ColumnShape:
-    """One column; `type` is the database's own spelling, `kind` how its dialect writes values of the type."""
+    """One column; `type` is the database's own spelling, `kind` how its dialect writes values of the type.
+
+    `assigned` says that no UPDATE may give it a value, and an INSERT only by words of its own. `counter` names what the
+    database takes numbers for it from, where that does not move on by itself when a row brings its own number.
+    """
 
     name: str
     type: str
@@ -23,6 +27,8 @@ class ColumnShape:
     generated: bool = False
     default: str | None = None
     kind: str = ""
+    assigned: bool = False
+    counter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,9 @@ class CarriedWriting(NetWriting):
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         try:
             yield
-        except (*_REFUSALS, PlanConflict):
-            if self._dialect.in_transaction(self._connection.connection.driver_connection):
+        except (*_REFUSALS, PlanConflict) as error:
+            is_over = self._dialect.lost_race(error)
+            if not is_over and self._dialect.in_transaction(self._connection.connection.driver_connection):
                 self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             raise
         self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")

@@ -6,11 +6,12 @@ application's own do is neither read back nor put right.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from auditcli.applying.counters import moved_counters
 from auditcli.applying.refusal import PlanConflict, step_word
 from auditcli.applying.writes import step_sql
 from auditcli.dialects import Dialect, ScriptStep
@@ -43,7 +44,7 @@ def plan_script(connection: Connection, plan: Plan, *, now: datetime, lock_timeo
     yield comment(f"run it with: {dialect.client} < this file; a row that is not as planned leaves all as it was")
     pairs = zip(steps, live, strict=True)
     script_steps = (ScriptStep(f"{step.kind} {step_word(step)}", writer.statement(step, row)) for step, row in pairs)
-    yield from dialect.script(script_steps, writer.settings(), int(lock_timeout * 1000))
+    yield from dialect.script(script_steps, writer.settings(), int(lock_timeout * 1000), writer.counters(steps))
 
 
 class _ScriptWriter:
@@ -59,6 +60,11 @@ class _ScriptWriter:
         """The settings under which the values of these tables are read and compared."""
         read = [self._dialect.reading_settings(shape) for shape in self.shapes.tables.values()]
         return {name: value for each in (*read, self._dialect.writing_settings) for name, value in each.items()}
+
+    def counters(self, steps: Iterable[Step]) -> list[str]:
+        """The statements that move counters past the rows' numbers."""
+        moved = moved_counters(steps, self.shapes.tables.__getitem__)
+        return [self._dialect.inlined(each.statement(self._dialect)) for each in moved]
 
     def statement(self, step: Step, row: LiveRow | None) -> str:
         """The step's one statement, which finds no row where something is not as planned."""

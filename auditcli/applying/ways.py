@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 
 from auditcli.applying.refusal import Refused
-from auditcli.applying.writing import Writing, image_after
+from auditcli.applying.writing import Writing, image_after, present_key
 from auditcli.capture.recorder import Unit
 from auditcli.driver import run_many
 from auditcli.model import Image, TableName
@@ -185,7 +185,7 @@ class SingleWriting(Writing):
         while pending:
             refused = self._write_pass(pending, keys)
             if len(refused) == len(pending):
-                raise Refused([(single.part, error) for single, error in refused])
+                refused = self._end_followers(steps, refused)
             pending = [single for single, _ in refused]
         unit = self.recorder.unit()
         self._correct(unit, steps, remember=True)
@@ -204,6 +204,39 @@ class SingleWriting(Writing):
             except IntegrityError as error:
                 refused[single.step] = [(single, error)]
         return [part for waiting in refused.values() for part in waiting]
+
+    def _end_followers(
+        self, steps: Sequence[Step], refused: Sequence[tuple[Single, IntegrityError]]
+    ) -> list[tuple[Single, IntegrityError]]:
+        """Bring rows to their end at once that a cascade took past values on their way, which are not there any more.
+
+        Returns the parts of the others; raises Refused where there is none of the kind.
+        """
+        waiting = {single.step for single, _ in refused}
+        ended = {at for at in waiting if self._end_follower(steps[at])}
+        if not ended:
+            raise Refused([(single.part, error) for single, error in refused])
+        return [(single, error) for single, error in refused if single.step not in ended]
+
+    def _end_follower(self, step: Step) -> bool:
+        """Whether the row of a net step is where the step takes it, or could be brought there."""
+        row = self._row_of(step) if step.kind is StepKind.UPDATE else None
+        if row is None or not set(step.set_columns) & self._following(step.table):
+            return False
+        left = [cell for cell in step.cells if not self._holds(row, cell.column, cell.target)]
+        if not left:
+            return True
+        rest = tuple(replace(cell, expected=row.image[cell.column]) for cell in left)
+        last = replace(step, key=present_key(step, row), cells=rest)
+        unit = self.recorder.unit()
+        self._prepare(unit, [last], {id(last): row})
+        try:
+            with self._taken_back_where_refused():
+                self._run(last, row, unit)
+        except IntegrityError:
+            return False
+        unit.finish()
+        return True
 
     def _write_single(self, part: Step, key: Image) -> Image:
         """Do one part of a row's way; returns the key that the row has then."""

@@ -43,7 +43,7 @@ def _insert(dialect: Dialect, shape: TableShape, step: Step) -> Fragment:
     bound = [dialect.bind(value, shape.known_column(column)) for column, value in targets.items()]
     sql = (
         f"{dialect.insert_words(shape)} {dialect.table_sql(shape.table)} ({columns}) "
-        f"VALUES ({', '.join(part.sql for part in bound)})"
+        f"{dialect.values_words(shape)} ({', '.join(part.sql for part in bound)})"
     )
     return Fragment(_before(bound) + sql, tuple(chain.from_iterable(part.values for part in bound)))
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from auditcli import codec
-from auditcli.applying.refusal import PlanConflict, step_word
+from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.writes import step_sql
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.dialects import Fragment
@@ -139,7 +139,7 @@ class Writing:
         if moved - self._following(step.table):
             self._give_up([step], "it was changed on the way")
         cells = tuple(replace(cell, expected=row.image[cell.column]) for cell in left)
-        statement = self._statement(replace(step, key=_present_key(step, row), cells=cells), row)
+        statement = self._statement(replace(step, key=present_key(step, row), cells=cells), row)
         if self._execute(statement.sql, statement.values).rowcount != 1:
             self._give_up([step], "the database does not change it")
 
@@ -163,13 +163,20 @@ class Writing:
     # Reading back.
 
     def _correct(self, unit: Unit, steps: Sequence[Step], *, remember: bool) -> None:
-        """Set the cells again that triggers moved after the steps had set them; `remember` for rows new to the unit."""
+        """Set the cells again that triggers moved after the steps had set them; `remember` for rows new to the unit.
+
+        Raises Refused where a constraint does not let it.
+        """
         moved = self._moved_cells(steps)
         for step, row in moved:
             if remember:
                 self._prepare(unit, [step], {id(step): row})
             statement = self._statement(step, row)
-            if self._execute(statement.sql, statement.values).rowcount != 1:
+            try:
+                count = self._execute(statement.sql, statement.values).rowcount
+            except IntegrityError as error:
+                raise Refused([(step, error)]) from error
+            if count != 1:
                 self._give_up([step], "it does not keep the value that it had before")
         still = self._moved_cells(steps) if moved else []
         if still:
@@ -258,7 +265,8 @@ def image_after(step: Step) -> Image:
     return {**known, **set_to}
 
 
-def _present_key(step: Step, row: LiveRow) -> Image:
+def present_key(step: Step, row: LiveRow) -> Image:
+    """The step's key as its row has it now."""
     return {column: row.image[column] for column in step.key}
 
 

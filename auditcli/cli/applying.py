@@ -151,10 +151,10 @@ def _ask(app: AppContext, plan: Plan, target: Target, how: ApplyOptions) -> None
 
 
 def _word(plan: Plan, target: Target) -> str | None:
-    """The word to type: the name of what is protected, or the number of rows where they are many."""
+    """The word to type: the name of what is protected, or the number of rows where they are many, or all there is."""
     if target.protected:
         return target.profile or "protected"
-    return str(plan.rows) if plan.rows > _MANY_ROWS else None
+    return str(plan.rows) if plan.rows > _MANY_ROWS or plan.of_everything else None
 
 
 def _check_word(given: str, word: str) -> None:
@@ -172,6 +172,8 @@ def _tell(app: AppContext, outcome: Outcome) -> None:
         app.out.note(f"{counted(outcome.corrected, 'row')} had to be set again, since a trigger moved them")
     if outcome.stepwise:
         app.out.note("the rows went back change by change, since the net steps were in each other's way")
+    for note in outcome.notes:
+        app.out.note(f"note: {note}")
     if outcome.transaction_id is not None:
         way_back = f"audit {_OPPOSITE[plan.kind]} tx:{outcome.transaction_id[:SHORT_ID]}{app.same_database}"
         app.out.note(f"to take it back: {way_back}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,9 +107,14 @@ def _planner(
     if selection.ids:
         _refuse_mixture(selection, bounded=chosen.is_bounded)
         plan = partial(plan_undo, reader.connection, reader.tables, ids=selection.ids.any_of)
-    else:
-        plan = partial(plan_undo, reader.connection, reader.tables, selection=selection, window=chosen.window)
-    return lambda options: plan(options=options), chosen.words
+        return lambda options: plan(options=options), chosen.words
+    plan = partial(plan_undo, reader.connection, reader.tables, selection=selection, window=chosen.window)
+
+    def plan_selected(options: PlanOptions) -> Plan:
+        planned = plan(options=options)
+        return replace(planned, of_everything=not reader.has_more_changes_than(planned.selected))
+
+    return (lambda options: plan(options=options)) if selection.names_changes_only else plan_selected, chosen.words
 
 
 def _resolved(app: AppContext, reader: LogReader, word: str) -> str:

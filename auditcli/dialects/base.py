@@ -264,6 +264,17 @@ class Dialect(ABC):
         """How an INSERT begins that fails where another row is in its way."""
         return "INSERT INTO"
 
+    def values_words(self, shape: TableShape) -> str:
+        """Stands between an INSERT's columns and its values, so that it may give each column its value."""
+        return "VALUES"
+
+    def advance_counter(self, counter: str, lowest: int, highest: int) -> Fragment:
+        """Moves a column's counter past numbers that rows brought with them, never back; it stays so for good.
+
+        Returns a row with whether the counter is past them; no row where there is none of that name.
+        """
+        raise NotImplementedError
+
     def update_words(self, shape: TableShape) -> str:
         """How an UPDATE begins that fails where another row is in its way."""
         return "UPDATE"
@@ -275,6 +286,25 @@ class Dialect(ABC):
     @abstractmethod
     def is_lock_timeout(self, error: BaseException) -> bool:
         """Whether a statement failed because somebody else held a lock for too long."""
+
+    def is_read_only(self, error: BaseException) -> bool:
+        """Whether a statement failed because the database, or the session, takes no writes."""
+        return False
+
+    def is_full(self, error: BaseException) -> bool:
+        """Whether a statement failed because there is no room left."""
+        return False
+
+    def lock_holders_sql(self, tables: Sequence[TableName]) -> Fragment | None:
+        """Lists the other sessions that hold locks on the tables, or might, in words; None where nothing tells.
+
+        It may take a right that the user does not have.
+        """
+        return None
+
+    def lost_race(self, error: BaseException) -> bool:
+        """Whether the transaction was ended in favour of another one, so that it may be done again as a whole."""
+        return False
 
     @abstractmethod
     def trigger_names_sql(self) -> str:
@@ -315,10 +345,13 @@ class Dialect(ABC):
         """A value that `bind` or `guard` gave, as the database's own client reads it, exact and on one line."""
 
     @abstractmethod
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+    ) -> Iterator[str]:
         """The lines of a script in which each step changes exactly one row, or nothing happens at all.
 
-        `settings` are those under which values are read and compared; `lock_timeout` is in milliseconds.
+        `settings` are those under which values are read and compared; `lock_timeout` is in milliseconds; `closing` are
+        statements after the last step.
         """
 
     def inlined(self, fragment: Fragment) -> str:
@@ -423,7 +456,11 @@ class Dialect(ABC):
         """Reads locator and stored values of the rows that meet a condition, and may lock them."""
         expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]
         found = f"SELECT {', '.join(expressions)} FROM {self.table_sql(shape.table)} WHERE {condition}"
-        return f"{found} {self.row_lock_sql}".rstrip() if locking else found
+        if not (locking and self.row_lock_sql):
+            return found
+        # In one order by all, or two that lock the same rows might wait for each other.
+        order = f" ORDER BY {', '.join(self.locator_sql(shape))}" if shape.locator else ""
+        return f"{found}{order} {self.row_lock_sql}"
 
     def page_sql(self, shape: TableShape, size: int, *, after: bool, as_bytes: bool = False, lock: str = "") -> str:
         """Reads so many rows in the order of their locators, from the first one or from `after` a bound one on."""

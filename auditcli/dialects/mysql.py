@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from auditcli.dialects import (
     mysql_checks,
+    mysql_locks,
     mysql_order,
     mysql_portable,
     mysql_script,
@@ -27,6 +28,9 @@ from auditcli.shape import ColumnShape, TableShape
 
 _BROKEN_REFERENCES = frozenset({1216, 1217, 1451, 1452})
 _REFUSED_VALUES = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1411, 3140, 4025, 1690, 1367, 1916})
+_LOST_RACES = frozenset({1020, 1213})
+_READ_ONLY = frozenset({1036, 1290, 1792, 1836})
+_FULL = frozenset({1021, 1041, 1114, 3019})
 _DENIED = frozenset({1044, 1045, 1142, 1227})
 """The server's numbers of errors."""
 
@@ -190,6 +194,18 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
         # By its number: the words are in the server's language.
         return "(1205," in str(error) or "Lock wait timeout exceeded" in str(error)
 
+    def is_read_only(self, error: BaseException) -> bool:
+        return _number(error) in _READ_ONLY
+
+    def is_full(self, error: BaseException) -> bool:
+        return _number(error) in _FULL
+
+    def lock_holders_sql(self, tables: Sequence[TableName]) -> Fragment:
+        return Fragment(mysql_locks.HOLDERS)
+
+    def lost_race(self, error: BaseException) -> bool:
+        return _number(error) in _LOST_RACES
+
     def trigger_names_sql(self) -> str:
         prefix = mysql_triggers.TRIGGER_PREFIX
         return (
@@ -200,8 +216,10 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
     def literal(self, value: Any) -> str:
         return mysql_script.literal(value)
 
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
-        return mysql_script.script(steps, lock_timeout)
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+    ) -> Iterator[str]:
+        return mysql_script.script(steps, lock_timeout, closing)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT * FROM information_schema.innodb_trx, and SHOW FULL PROCESSLIST"

@@ -21,7 +21,7 @@ _SETTINGS = (
 )
 
 
-def script(steps: Iterable[ScriptStep], lock_timeout: int) -> Iterator[str]:
+def script(steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str]) -> Iterator[str]:
     """Each step raises an error unless it changes one row; the program ends there, and so takes everything back."""
     yield from _SETTINGS
     yield f"SET SESSION innodb_lock_wait_timeout = {max(1, round(lock_timeout / 1000)):d};"
@@ -36,6 +36,7 @@ def script(steps: Iterable[ScriptStep], lock_timeout: int) -> Iterator[str]:
         yield "  END IF;"
         yield "END$$"
     yield "DELIMITER ;"
+    yield from (f"{statement};" for statement in closing)
     yield "COMMIT;"
 
 

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from auditcli.dialects import (
     postgresql_checks,
+    postgresql_counters,
+    postgresql_locks,
     postgresql_portable,
     postgresql_script,
     postgresql_shapes,
@@ -25,6 +27,9 @@ from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, TableShape
 
 _NUL = "\N{SYMBOL FOR NULL}"
+
+_LOST_RACES = frozenset({"40001", "40P01"})
+"""The codes of transactions that could not be put in an order with others, and of deadlocks."""
 
 
 class PostgreSQL(Dialect):
@@ -165,11 +170,30 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def guard(self, column: ColumnShape, value: JsonValue) -> Fragment:
         return postgresql_values.guard(column, self.quote(column.name), value)
 
+    def values_words(self, shape: TableShape) -> str:
+        assigned = any(column.assigned for column in shape.columns)
+        return "OVERRIDING SYSTEM VALUE VALUES" if assigned else "VALUES"
+
+    def advance_counter(self, counter: str, lowest: int, highest: int) -> Fragment:
+        return postgresql_counters.advance(counter, lowest, highest)
+
     def set_lock_timeout_sql(self, milliseconds: int) -> str:
         return f"SET lock_timeout = {milliseconds:d}"
 
     def is_lock_timeout(self, error: BaseException) -> bool:
-        return "lock timeout" in str(error)
+        return _state(error) == "55P03"
+
+    def is_read_only(self, error: BaseException) -> bool:
+        return _state(error) == "25006"
+
+    def is_full(self, error: BaseException) -> bool:
+        return _state(error) == "53100"
+
+    def lock_holders_sql(self, tables: Sequence[TableName]) -> Fragment:
+        return postgresql_locks.holders([self.table_sql(table) for table in tables])
+
+    def lost_race(self, error: BaseException) -> bool:
+        return _state(error) in _LOST_RACES
 
     def trigger_names_sql(self) -> str:
         prefix = postgresql_triggers.TRIGGER_PREFIX
@@ -181,8 +205,10 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def literal(self, value: Any) -> str:
         return postgresql_script.literal(value)
 
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
-        return postgresql_script.script(steps, settings, lock_timeout)
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+    ) -> Iterator[str]:
+        return postgresql_script.script(steps, settings, lock_timeout, closing)
 
     def lock_holder_hint(self) -> str:
         return "who holds locks: SELECT pid, usename, state, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
@@ -200,7 +226,7 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
         return postgresql_portable.carried(value, column)
 
     def is_broken_reference(self, error: BaseException) -> bool:
-        return getattr(getattr(error, "orig", error), "sqlstate", None) == "23503"
+        return _state(error) == "23503"
 
     def is_refused_value(self, error: BaseException) -> bool:
         original = getattr(error, "orig", error)
@@ -212,3 +238,9 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
 
     def _column(self, shape: TableShape, name: str) -> str:
         return self.quote(name) if shape.column(name) else name
+
+
+def _state(error: BaseException) -> str | None:
+    """The five characters by which an error is known in every language."""
+    state: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return state

@@ -12,7 +12,9 @@ from auditcli.dialects.script import ScriptStep, comment
 _ESCAPED = re.compile(r"[\\\x01-\x1f\x7f]")
 
 
-def script(steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
+def script(
+    steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str]
+) -> Iterator[str]:
     """Each step raises an error unless it changes one row; `psql` ends there, and so takes everything back."""
     yield r"\set ON_ERROR_STOP on"
     yield "SET client_encoding = 'UTF8';"
@@ -24,6 +26,7 @@ def script(steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeou
     for step in steps:
         yield comment(step.word)
         yield f"DO {dollars(_block(step))};"
+    yield from (f"{statement};" for statement in closing)
     yield "COMMIT;"
 
 

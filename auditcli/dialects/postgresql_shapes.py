@@ -54,9 +54,17 @@ SELECT string_agg(a.attname || ' ' || a.atttypid, ',' ORDER BY a.attnum) || ' ' 
 FROM pg_attribute AS a WHERE a.attrelid = {{0}} AND {STORED}"""
 """A text that changes when the names or types of a table's columns do, or its primary key: a query by the table."""
 
+_COUNTER = """CASE WHEN a.attidentity <> '' OR pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%' THEN (
+  SELECT format('%I.%I', sn.nspname, s.relname) FROM pg_class AS s JOIN pg_namespace AS sn ON sn.oid = s.relnamespace
+  JOIN pg_depend AS o ON (o.classid, o.objid, o.refclassid, o.refobjid, o.refobjsubid, o.deptype)
+      = ('pg_class'::regclass, s.oid, 'pg_class'::regclass, c.oid, a.attnum, 'i')
+    OR (o.classid, o.objid, o.refclassid, o.refobjid) = ('pg_attrdef'::regclass, d.oid, 'pg_class'::regclass, s.oid)
+  WHERE s.relkind = 'S' LIMIT 1) END"""
+"""The sequence that gives the column `a` its numbers: of an identity, of `serial`, or named by a default."""
+
 _COLUMNS_SQL = f"""
 SELECT {_SCHEMA}, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
-  a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid), {KIND}, a.atttypid
+  a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid), {KIND}, a.attidentity = 'a', {_COUNTER}, a.atttypid
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_attribute AS a ON a.attrelid = c.oid AND {STORED}
 JOIN pg_type AS b ON b.oid = {BASE_TYPE}
@@ -120,8 +128,8 @@ def _shape(
     return TableShape(
         table=table,
         columns=tuple(
-            ColumnShape(name, type_, nullable, generated, default, kind)
-            for name, type_, nullable, generated, default, kind, _ in columns
+            ColumnShape(name, type_, nullable, generated, default, kind, assigned, counter)
+            for name, type_, nullable, generated, default, kind, assigned, counter, _ in columns
         ),
         primary_key=primary_key,
         foreign_keys=tuple(_foreign_key(table, row) for row in foreign_keys),
@@ -130,7 +138,7 @@ def _shape(
         # Rows of a table without a key have a place, which every UPDATE gives them anew.
         locator=primary_key or ("ctid",),
         moved_by=primary_key or tuple(row[0] for row in columns),
-        signature=",".join(f"{row[0]} {row[6]}" for row in columns),
+        signature=",".join(f"{row[0]} {row[-1]}" for row in columns),
     )
 
 

@@ -173,6 +173,12 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
     def is_lock_timeout(self, error: BaseException) -> bool:
         return "database is locked" in str(error) or "database table is locked" in str(error)
 
+    def is_read_only(self, error: BaseException) -> bool:
+        return "readonly database" in str(error)
+
+    def is_full(self, error: BaseException) -> bool:
+        return "disk is full" in str(error)
+
     def trigger_names_sql(self) -> str:
         ours = f"substr(name, 1, {len(CAPTURE_PREFIX)}) = '{CAPTURE_PREFIX}'"
         return (
@@ -184,8 +190,10 @@ UNION ALL {sqlite_triggers.triggered_sql(meta_table)}"""
     def literal(self, value: Any) -> str:
         return sqlite_script.literal(value)
 
-    def script(self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int) -> Iterator[str]:
-        return sqlite_script.script(steps, lock_timeout)
+    def script(
+        self, steps: Iterable[ScriptStep], settings: Mapping[str, str], lock_timeout: int, closing: Iterable[str] = ()
+    ) -> Iterator[str]:
+        return sqlite_script.script(steps, lock_timeout, closing)
 
     def lock_holder_hint(self) -> str:
         return (

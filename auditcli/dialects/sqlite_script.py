@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LARGEST_POWER = 2.0**1000
 
 
-def script(steps: Iterable[ScriptStep], lock_timeout: int) -> Iterator[str]:
+def script(steps: Iterable[ScriptStep], lock_timeout: int, closing: Iterable[str]) -> Iterator[str]:
     """Each step is followed by a check of how many rows it changed.
 
     `sqlite3` ends at the first error, and so takes everything back. A program that goes on finds at the end that a
@@ -39,6 +39,7 @@ def script(steps: Iterable[ScriptStep], lock_timeout: int) -> Iterator[str]:
         # A statement that fails leaves the count of the one before it.
         yield f"INSERT INTO {_GUARD} VALUES ({count:d}, changes()); {_RESET}"
     yield f"INSERT OR ROLLBACK INTO {_GUARD} SELECT NULL, COUNT(*) = {count:d} FROM {_GUARD};"
+    yield from (f"{statement};" for statement in closing)
     yield f"DROP TABLE {_GUARD};"
     yield "COMMIT;"
 

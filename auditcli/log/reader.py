@@ -22,7 +22,7 @@ from auditcli.log.row_records import records_of_rows, thread_of
 from auditcli.log.tables import LogTables
 from auditcli.log.transactions import summed_up
 from auditcli.log.undo_links import UndoEntry, last_undo_of, undo_entries
-from auditcli.model import Change, RowKey, TableName, Transaction
+from auditcli.model import Change, EventType, RowKey, TableName, Transaction
 from auditcli.position import transaction_prefix
 from auditcli.selection import Selection, matches
 from auditcli.shape import TableShape
@@ -130,6 +130,12 @@ class LogReader:
     def last_id(self) -> int:
         """The highest log id; 0 for an empty log."""
         return self.scalar(select(func.max(self.tables.changelog.c.id))) or 0
+
+    def has_more_changes_than(self, count: int) -> bool:
+        """Whether the log has more changes, snapshots left out."""
+        log = self.tables.changelog.c
+        some = select(log.id).where(log.event_type != EventType.SNAPSHOT.value).limit(count + 1).subquery()
+        return (self.scalar(select(func.count()).select_from(some)) or 0) > count
 
     def id_at_or_before(self, boundary: int) -> int:
         """The highest log id up to a boundary; 0 where there is none."""

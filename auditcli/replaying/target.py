@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, PendingRollbackError, StatementError
 
 from auditcli.apply import PlanConflict, carry_steps, clear_tables, commit_carried, taking_any_value
+from auditcli.applying.counters import advance_counters
 from auditcli.applying.refusal import Refused
+from auditcli.applying.retrying import done_at_last
 from auditcli.capture.context import context
 from auditcli.capture.scene import Scene, quiet
 from auditcli.capture.scenes import Scenes
@@ -50,12 +52,14 @@ class Written:
     rows: int = 0
     already: int = 0
     conflicts: tuple[Conflict, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def add(self, other: Written) -> None:
         """Count another one's in."""
         self.rows += other.rows
         self.already += other.already
         self.conflicts += other.conflicts
+        self.notes += tuple(note for note in other.notes if note not in self.notes)
 
 
 @dataclass
@@ -135,22 +139,31 @@ class ReplayTarget:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing; in a dry run a part of one transaction that is rolled back at the end."""
+        with self._explaining(), self._whole():
+            yield
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, PendingRollbackError, self.connection.dialect.loaded_dbapi.Error) as error:
+            raise self._explained(error) from error
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
         dialect, connection = self._dialect, self.connection
         self._entered = None
-        try:
-            # Only a database of the same kind is known to have stored each of the values.
-            any_value = taking_any_value(connection, dialect) if self.transfer.is_exact else nullcontext()
-            with quiet(connection):
-                if self.dry_run:
-                    with self._part(), any_value:
-                        yield
-                    return
-                with connection.begin(), any_value:
-                    self._begin()
+        # Only a database of the same kind is known to have stored each of the values.
+        any_value = taking_any_value(connection, dialect) if self.transfer.is_exact else nullcontext()
+        with quiet(connection):
+            if self.dry_run:
+                with self._part(), any_value:
                     yield
-                    commit_carried(connection, dialect)
-        except (DBAPIError, PendingRollbackError, connection.dialect.loaded_dbapi.Error) as error:
-            raise self._explained(error) from error
+                return
+            with connection.begin(), any_value:
+                self._begin()
+                yield
+                commit_carried(connection, dialect)
 
     def _begin(self) -> None:
         dialect = self._dialect
@@ -189,17 +202,22 @@ class ReplayTarget:
         self._spoken_for = frozenset(RowKey(self.transfer.table(table), row_id) for table, row_id in waiting)
         first = changes[0]
         origin = {"replayed_from": after.log_uuid, "replayed_transaction": first.transaction_id, "replayed_by": self.by}
-        try:
-            with context(actor=first.actor, reason=first.reason, **origin), self.transaction():
+
+        def once() -> Written:
+            with context(actor=first.actor, reason=first.reason, **origin), self._whole():
                 written = self._do(changes)
                 self.move(before, after)
+            return written
+
+        try:
+            with self._explaining():
+                return once() if self.dry_run else done_at_last(self._dialect, once)
         except Refused as refused:
             raise self._refusal(refused) from refused
         except PlanConflict as conflict:
             if conflict.__cause__ is not None and self._dialect.is_broken_reference(conflict.__cause__):
                 raise HeldBack(conflict.reason) from conflict
             raise
-        return written
 
     def move(self, before: KeptPlace | None, after: KeptPlace) -> None:
         """Move the place, in the running transaction; a dry run has none."""
@@ -274,8 +292,15 @@ class ReplayTarget:
 
     def _do_draft(self, draft: Draft) -> Written:
         self._check(draft)
-        draft = self._carry(self._scene(), draft)
-        return Written(len(draft.steps), draft.already, tuple(draft.conflicts))
+        scene = self._scene()
+        draft = self._carry(scene, draft)
+        return Written(len(draft.steps), draft.already, tuple(draft.conflicts), self._count_on(scene, draft))
+
+    def _count_on(self, scene: Scene, draft: Draft) -> tuple[str, ...]:
+        """Move counters past the rows' numbers; in a dry run they stay, since no rollback would take them back."""
+        if self.dry_run:
+            return ()
+        return tuple(advance_counters(self.connection, self._dialect, draft.steps, scene.shapes.tables.__getitem__))
 
     def _check(self, draft: Draft) -> None:
         if draft.conflicts and not self.options.skip_conflicts:

@@ -1,0 +1,249 @@
+"""Numbers that the database gives rows by itself: undo brings them back, and later rows get none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine
+
+from auditcli.apply import Outcome, apply_plan, rehearse_plan
+from auditcli.applying.script import plan_script
+from auditcli.clock import utc_now
+from auditcli.log.tables import log_tables
+from auditcli.plan import Plan
+from auditcli.undo import plan_redo, plan_undo
+from tests.clients import run_script
+from tests.databases import scratch_url
+from tests.db.replayed import opened, replay
+from tests.db.watched import Watched
+
+pytestmark = pytest.mark.thorough
+
+LOG = log_tables()
+NUMBERED = {
+    "sqlite": "CREATE TABLE item (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT)",
+    "postgresql": "CREATE TABLE item (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text)",
+    "mysql": "CREATE TABLE item (id INTEGER AUTO_INCREMENT PRIMARY KEY, name VARCHAR(20))",
+}
+EXPLICIT = "INSERT INTO item (id, name) {} VALUES (50, 'fifty')"
+
+
+@pytest.fixture
+def numbered(any_engine: Engine) -> Watched:
+    """A table whose rows the database numbers, in each database's own strictest way."""
+    return Watched(any_engine, NUMBERED[any_engine.name])
+
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[Engine]:
+    """An empty database of PostgreSQL."""
+    with scratch_url("postgresql", tmp_path) as url:
+        engine = create_engine(url)
+        yield engine
+        engine.dispose()
+
+
+def _plan(store: Watched, *ids: int) -> Plan:
+    with store.engine.connect() as connection:
+        return plan_undo(connection, LOG, ids=ids or [store.changes()[-1].id])
+
+
+def _undo(store: Watched, *ids: int) -> Outcome:
+    return apply_plan(store.engine, _plan(store, *ids))
+
+
+def _redo(store: Watched) -> Outcome:
+    with store.engine.connect() as connection:
+        plan = plan_redo(connection, LOG, transaction=store.changes()[-1].transaction_id)
+    return apply_plan(store.engine, plan)
+
+
+def _explicit(store: Watched) -> str:
+    return EXPLICIT.format("OVERRIDING SYSTEM VALUE" if store.engine.name == "postgresql" else "")
+
+
+def _add(store: Watched, name: str) -> int:
+    """What an application does that lets the database number its row."""
+    store.write(f"INSERT INTO item (name) VALUES ('{name}')")
+    return int(store.query(f"SELECT id FROM item WHERE name = '{name}'")[0][0])
+
+
+def test_a_numbered_row_comes_back_with_its_number_and_goes_and_comes_again(numbered: Watched) -> None:
+    key = _add(numbered, "tea")
+    _add(numbered, "coffee")
+    numbered.write("DELETE FROM item WHERE name = 'tea'")
+
+    _undo(numbered)
+    assert numbered.query("SELECT id, name FROM item ORDER BY id") == [(key, "tea"), (key + 1, "coffee")]
+
+    _redo(numbered)
+    _redo(numbered)
+    assert numbered.query("SELECT id, name FROM item ORDER BY id") == [(key, "tea"), (key + 1, "coffee")]
+    numbered.check()
+
+
+def test_after_an_undo_the_database_gives_no_number_twice(numbered: Watched) -> None:
+    numbered.write(_explicit(numbered), "DELETE FROM item")
+    if numbered.engine.name == "postgresql":
+        numbered.write("ALTER TABLE item ALTER id RESTART WITH 50")
+    elif numbered.engine.name == "mysql":
+        numbered.write("ALTER TABLE item AUTO_INCREMENT = 50")
+    else:
+        numbered.write("UPDATE sqlite_sequence SET seq = 49")
+
+    _undo(numbered)
+
+    assert _add(numbered, "next") == 51
+
+
+def test_after_the_undo_of_a_changed_key_the_database_gives_no_number_twice(any_engine: Engine) -> None:
+    by_default = NUMBERED | {"postgresql": "CREATE TABLE item (id serial PRIMARY KEY, name text)"}
+    store = Watched(any_engine, by_default[any_engine.name])
+    store.write("INSERT INTO item (id, name) VALUES (3, 'tea')", "UPDATE item SET id = 1")
+    if any_engine.name == "mysql":
+        store.write("ALTER TABLE item AUTO_INCREMENT = 2")
+    elif any_engine.name == "sqlite":
+        store.write("UPDATE sqlite_sequence SET seq = 1")
+
+    _undo(store)
+
+    assert store.query("SELECT id FROM item") == [(3,)]
+    assert [_add(store, name) > 3 for name in ("next", "and next", "and last")] == [True, True, True]
+
+
+def test_numbers_that_are_far_ahead_of_the_counter_are_jumped_over(postgresql: Engine) -> None:
+    store = Watched(postgresql, NUMBERED["postgresql"])
+    insert = "INSERT INTO item (id, name) OVERRIDING SYSTEM VALUE VALUES (7000, 'far')"
+    store.write(insert, "DELETE FROM item")
+
+    _undo(store)
+
+    assert _add(store, "next") == 7001
+
+
+@pytest.mark.parametrize(
+    ("options", "brought", "following"),
+    [
+        ("START 10", 3, 11),
+        ("INCREMENT 10", 15, 31),
+        ("INCREMENT -1", -20, -21),
+        ("MAXVALUE 5", 9, 1),
+        ("CYCLE MAXVALUE 9", 9, 1),
+    ],
+)
+def test_a_counter_of_any_kind_goes_on_and_never_back(
+    postgresql: Engine, options: str, brought: int, following: int
+) -> None:
+    table = f"CREATE TABLE item (id integer GENERATED BY DEFAULT AS IDENTITY ({options}) PRIMARY KEY, name text)"
+    store = Watched(postgresql, table)
+    store.write(f"INSERT INTO item (id, name) VALUES ({brought}, 'tea')", "DELETE FROM item")
+
+    _undo(store)
+
+    assert _add(store, "next") == following
+
+
+def test_a_counter_that_only_a_default_names_is_found_whatever_it_is_called(postgresql: Engine) -> None:
+    store = Watched(
+        postgresql,
+        'CREATE SCHEMA "Odd. one"',
+        '''CREATE SEQUENCE "Odd. one"."it's"''',
+        """CREATE TABLE item (id bigint DEFAULT nextval('"Odd. one"."it''s"') PRIMARY KEY, name text)""",
+    )
+    store.write("INSERT INTO item VALUES (5, 'tea')", "DELETE FROM item")
+
+    _undo(store)
+
+    assert _add(store, "next") == 6
+
+
+def test_a_counter_without_a_right_to_it_is_a_note_and_no_failure(postgresql: Engine) -> None:
+    store = Watched(postgresql, NUMBERED["postgresql"])
+    store.write(_explicit(store), "DELETE FROM item")
+    plan = _plan(store)
+    role = f"clerk_{postgresql.url.database}"
+    store.write(
+        f"CREATE ROLE {role}",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}",
+        f"GRANT USAGE ON SEQUENCE changelog_id_seq TO {role}",
+    )
+    try:
+        clerk = create_engine(postgresql.url, connect_args={"options": f"-c role={role}"})
+        outcome = apply_plan(clerk, plan)
+        clerk.dispose()
+    finally:
+        store.write(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+    assert store.query("SELECT id FROM item") == [(50,)]
+    [note] = outcome.notes
+    assert "public.item_id_seq may give item.id a number up to 50 again" in note
+
+
+def test_a_key_that_the_database_assigns_and_no_update_may_set_is_a_conflict_that_names_it(postgresql: Engine) -> None:
+    store = Watched(postgresql, "CREATE TABLE item (id integer PRIMARY KEY, name text)")
+    store.write("INSERT INTO item VALUES (1, 'tea')", "UPDATE item SET id = 2, name = 'mate'")
+    store.write("ALTER TABLE item ALTER id ADD GENERATED ALWAYS AS IDENTITY")
+
+    [conflict] = _plan(store).conflicts
+
+    assert (conflict.kind, conflict.column) == ("CONSTRAINT", "id")
+    assert "no UPDATE may set id" in conflict.message
+
+
+@pytest.mark.parametrize("numbers", ["GENERATED ALWAYS AS IDENTITY", "GENERATED BY DEFAULT AS IDENTITY"])
+def test_a_script_brings_a_numbered_row_back_and_moves_the_counter(postgresql: Engine, numbers: str) -> None:
+    store = Watched(postgresql, f"CREATE TABLE item (id integer {numbers} PRIMARY KEY, name text)")
+    store.write(_explicit(store), "DELETE FROM item")
+    with postgresql.connect() as connection:
+        script = "\n".join(plan_script(connection, _plan(store), now=utc_now())) + "\n"
+
+    ran = run_script(postgresql.url, script)
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert store.query("SELECT id, name FROM item") == [(50, "fifty")]
+    assert _add(store, "next") == 51
+
+
+@pytest.mark.parametrize("key", ["integer GENERATED ALWAYS AS IDENTITY", "serial"])
+@pytest.mark.parametrize("source", ["sqlite", "postgresql"])
+def test_an_application_goes_on_numbering_after_a_replay(
+    postgresql: Engine, tmp_path: Path, key: str, source: str
+) -> None:
+    postgresql_table = f"CREATE TABLE item (id {key} PRIMARY KEY, name text)"
+    target = Watched(postgresql, postgresql_table)
+    with scratch_url(source, tmp_path) as url:
+        engine = create_engine(url)
+        origin = Watched(engine, postgresql_table if source == "postgresql" else NUMBERED["sqlite"])
+        _add(origin, "first")
+        origin.write(_explicit(origin))
+        replay(opened(engine), opened(postgresql))
+        _add(origin, "later")
+        progress = replay(opened(engine), opened(postgresql))
+
+        assert target.query("SELECT * FROM item") == origin.query("SELECT * FROM item")
+        assert progress.notes == []
+        [(highest,)] = origin.query("SELECT MAX(id) FROM item")
+        engine.dispose()
+    assert _add(target, "next") == highest + 1
+
+
+def test_a_dry_run_of_a_replay_leaves_counters_where_they_are(postgresql: Engine, tmp_path: Path) -> None:
+    target = Watched(postgresql, "CREATE TABLE item (id serial PRIMARY KEY, name text)")
+    origin = Watched(create_engine(f"sqlite:///{tmp_path / 'origin.db'}"), NUMBERED["sqlite"])
+    origin.write(_explicit(origin))
+
+    replay(opened(origin.engine), opened(postgresql), dry_run=True)
+
+    assert _add(target, "next") == 1
+    origin.engine.dispose()
+
+
+def test_a_rehearsal_leaves_counters_where_they_are(postgresql: Engine) -> None:
+    store = Watched(postgresql, NUMBERED["postgresql"])
+    store.write(_explicit(store), "DELETE FROM item")
+
+    rehearse_plan(store.engine, _plan(store))
+
+    assert _add(store, "next") == 1
