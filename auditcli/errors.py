@@ -4,6 +4,7 @@ AuditError                  8
 ├── UsageError              2
 ├── NotFound                3
 ├── CannotConnect           4
+│   └── ConnectionLost      4   (what was done until then is kept)
 ├── ConflictError           5
 ├── Declined                6
 ├── LogError                8   (no log, foreign or newer log)
@@ -60,6 +61,10 @@ class CannotConnect(AuditError):
     """The database can't be reached or is no database."""
 
     exit_code = ExitCode.CANNOT_CONNECT
+
+
+class ConnectionLost(CannotConnect):
+    """A database that could be reached has gone away."""
 
 
 class ConflictError(AuditError):

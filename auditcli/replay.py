@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
+
+from sqlalchemy.exc import DBAPIError
 
 from auditcli.apply import PlanConflict
 from auditcli.asof import as_of
 from auditcli.clock import Clock, utc_now
 from auditcli.connect import Database, same_database
-from auditcli.errors import ConflictError, LogError, UsageError
+from auditcli.errors import AuditError, ConflictError, ConnectionLost, LockTimeout, LogError, NotFound, UsageError
 from auditcli.feed import INTERVAL, Delivered, Feed, Place, place_after
 from auditcli.log.reader import LogReader
 from auditcli.log.replay_place import KeptPlace
 from auditcli.model import TableName
 from auditcli.plan import Conflict, ConflictKind, PlanOptions
-from auditcli.replaying.target import HeldBack, ReplayTarget, Written
+from auditcli.replaying.target import HeldBack, ReplayTarget, Written, connection_lost
 from auditcli.selection import Selection, matches
 from auditcli.transfer import Transfer
 from auditcli.watermark import Watermark
 
 _LONG_WAIT = 5.0
+_RETURN = 0.5
+"""Seconds between two tries to reach a database that has gone."""
+
 _RECENT = 10_000
 """Of older ids than so many before a place none is still to come."""
 
@@ -113,6 +118,7 @@ class Replay:
         by: str | None = None,
         clock: Clock = utc_now,
         on_progress: Callable[[Progress], None] | None = None,
+        on_note: Callable[[str], None] | None = None,
         stop: Event | None = None,
     ) -> None:
         if same_database(source.target.url, target.target.url):
@@ -126,6 +132,7 @@ class Replay:
         self._clock = clock
         self._by = by
         self._tell = on_progress or (lambda _progress: None)
+        self._note = on_note or (lambda _note: None)
         self._stop = stop or Event()
         self._database = target
         self._transfer = Transfer(source.dialect, target.dialect)
@@ -133,16 +140,55 @@ class Replay:
         self._kept: KeptPlace | None = None
         self._until = options.until
         self._pace: tuple[float, float] | None = None
+        self._has_begun = False
+        self._is_away = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a place in the target that it goes on from."""
+        return self._has_begun
 
     def run(self) -> Progress:
-        """Replay all that there is, or (`follow`) until `stop` is set.
+        """Replay all that there is, or (`follow`) until `stop` is set; it then waits for a database that has gone.
 
         Raises ReplayConflict at the first transaction that can't be replayed, unless conflicts are skipped or forced;
         LogError where the place in the target is none of this log; NotFound and UsageError where tables don't fit.
         """
+        while True:
+            try:
+                self._run_on()
+                return self.progress
+            except (DBAPIError, ConnectionLost, LockTimeout) as error:
+                away = self._away(error)
+                if away is None or not (self._options.follow and self._has_begun):
+                    raise (away or error) from error
+                self._wait_for_return(away)
+            if self._stop.is_set():
+                return self.progress
+
+    def _away(self, error: DBAPIError | ConnectionLost | LockTimeout) -> AuditError | None:
+        """The error in words, if it passes by itself."""
+        if not isinstance(error, DBAPIError):
+            return error
+        # Without a statement it was connecting that failed.
+        is_gone = error.connection_invalidated or (self._has_begun and error.statement is None)
+        return connection_lost("a database", error) if is_gone else None
+
+    def _wait_for_return(self, away: AuditError) -> None:
+        if not self._is_away:
+            self._note(f"{away.message}; trying again until it is back")
+            self._is_away = True
+        for engine in (self._source.engine, self._database.engine):
+            engine.dispose()
+        self._kept, self._held, self._pace = None, [], None
+        self._stop.wait(_RETURN)
+
+    def _run_on(self) -> None:
+        """From the place that is kept in the target, over connections of its own."""
         with self._source.log() as reader:
             wanted = _tables(reader, self._options.selection)
             shapes = {table: shape for table in wanted if (shape := reader.table_shape(table)) is not None}
+            known_from = {table: epochs[0][0] for table in wanted if (epochs := reader.epochs(table))}
             log_uuid = reader.log_uuid()
         with self._database.engine.connect() as connection:
             options = self._options
@@ -156,23 +202,40 @@ class Replay:
                 options.dry_run,
                 self._by,
             )
+            kept = target.places.read(connection, log_uuid)
+            if kept is not None and kept.selection == options.words and options.create_tables and not options.rebuild:
+                _refuse_lost(
+                    kept, [table for table in target.missing(wanted) if known_from.get(table, 0) < kept.log_id]
+                )
             target.prepare(wanted, create=options.create_tables)
-            self.progress.notes += target.notes
+            self._say(target.notes)
             self._begin(target, wanted, log_uuid)
+            self._has_begun = True
+            if self._is_away:
+                self._note(f"connected again, going on after change {self._place.log_id}")
+                self._is_away = False
             self._replay(target)
             connection.rollback()
-        return self.progress
+
+    def _say(self, notes: Iterable[str]) -> None:
+        """Say each of the notes once."""
+        for note in notes:
+            if note not in self.progress.notes:
+                self.progress.notes.append(note)
+                self._note(note)
 
     # Where it begins.
 
     def _begin(self, target: ReplayTarget, tables: Sequence[TableName], log_uuid: str) -> None:
         options = self._options
+        # Once that is done, it goes on from there.
+        rebuild = options.rebuild and not self._has_begun
         kept = target.places.read(target.connection, log_uuid)
-        if kept is None and options.since is None and not options.rebuild:
+        if kept is None and options.since is None and not rebuild:
             _refuse_others(target.places.others(target.connection, log_uuid))
         if not options.dry_run:
             target.connection.rollback()
-        if kept is not None and not options.rebuild:
+        if kept is not None and not rebuild:
             if kept.selection != options.words:
                 raise UsageError(
                     f"the target has a replay of another selection: {kept.selection or 'everything'}",
@@ -227,7 +290,7 @@ class Replay:
         self.progress.beginning_rows = written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
-        self._note(written)
+        self._say(written.notes)
 
     def _tell_of_beginning(self, stage: str) -> None:
         self.progress.stage = f"looking for the rows to begin with, {stage}"
@@ -366,10 +429,7 @@ class Replay:
         self.progress.rows += written.rows
         self.progress.already += written.already
         self.progress.conflicts += written.conflicts
-        self._note(written)
-
-    def _note(self, written: Written) -> None:
-        self.progress.notes += [note for note in written.notes if note not in self.progress.notes]
+        self._say(written.notes)
 
     def _wait_for_pace(self, delivered: Delivered) -> None:
         """Keep the distance that the transactions had, made shorter by `speed`."""
@@ -381,6 +441,15 @@ class Replay:
 
 
 _MOVED_HINT = "a backup of the source or the target was restored; --rebuild begins again, or name another target"
+
+
+def _refuse_lost(kept: KeptPlace, tables: Sequence[TableName]) -> None:
+    """Raise NotFound where the target had tables at its place that it has no more: new ones would lack their rows."""
+    if tables:
+        raise NotFound(
+            f"the target has lost table {', '.join(map(str, tables))}, with what was in it up to change {kept.log_id}",
+            hint="--rebuild begins again; or bring the table back",
+        )
 
 
 def _refuse_others(others: Mapping[str, int]) -> None:

@@ -90,7 +90,7 @@ def _checked(target: ReplayTarget, past: Past) -> list[TableName]:
             f"the target has rows in {_listed(filled)}: they would be mixed with those of then",
             hint="name a new database, or choose other tables with --table",
         )
-    return target.missing(tables, create=True)
+    return target.to_create(tables, create=True)
 
 
 def _rows_of(past: Past) -> Callable[[TableName], Iterable[Image]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -129,17 +133,25 @@ def _run(app: AppContext, source: Database, database: Database, options: ReplayO
     from auditcli.present import conflict_lines
     from auditcli.replay import Replay, ReplayConflict
 
-    run: Replay | None = None
-    try:
-        with app.out.progress() as tell:
-            run = Replay(source, database, options, by=actor, on_progress=_Telling(tell).tell)
-            progress = run.run()
-    except ReplayConflict as conflict:
-        app.out.lines(conflict_lines(conflict.conflicts))
-        raise
-    except KeyboardInterrupt:
-        if run is not None:
-            _summarise(app, run.progress, options)
+    with app.out.progress() as tell:
+        telling = _Telling(app, tell)
+        stopping = _Stopping()
+        run = Replay(
+            source, database, options, by=actor, on_progress=telling.tell, on_note=telling.note, stop=stopping.event
+        )
+        try:
+            with stopping.at_interrupt(lambda: run.has_begun):
+                progress = run.run()
+        except ReplayConflict as conflict:
+            telling.clear()
+            app.out.lines(conflict_lines(conflict.conflicts))
+            raise
+        except KeyboardInterrupt:
+            telling.note("stopped in the middle of it; what was not done whole is rolled back")
+            return ExitCode.INTERRUPTED
+    if stopping.event.is_set():
+        _summarise(app, progress, options)
+        if not options.dry_run:
             app.out.note("stopped; the place is kept in the target: the same command goes on from there")
         return ExitCode.INTERRUPTED
     if progress.is_nothing:
@@ -151,11 +163,31 @@ def _run(app: AppContext, source: Database, database: Database, options: ReplayO
     return ExitCode.PARTLY_APPLIED if progress.conflicts else ExitCode.DONE
 
 
+class _Stopping:
+    """What ^C does: the first one ends the replay after the transaction at hand, the second one in its middle."""
+
+    def __init__(self) -> None:
+        self.event = Event()
+
+    @contextmanager
+    def at_interrupt(self, has_begun: Callable[[], bool]) -> Iterator[None]:
+        """Inside this block; until it `has_begun` there is nothing that could be ended after the next transaction."""
+
+        def stop(_signal: int, _frame: object) -> None:
+            if self.event.is_set() or not has_begun():
+                raise KeyboardInterrupt
+            self.event.set()
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
 def _summarise(app: AppContext, progress: Progress, options: ReplayOptions) -> None:
     from auditcli.present import counted
 
-    for note in progress.notes:
-        app.out.note(note)
     if progress.beginning_rows:
         app.out.note(f"began with {counted(progress.beginning_rows, 'row')} as they were at the start")
     done = f"{counted(progress.transactions, 'transaction')}, {counted(progress.changes, 'change')}"
@@ -174,9 +206,20 @@ def _summarise(app: AppContext, progress: Progress, options: ReplayOptions) -> N
 class _Telling:
     """Words for how far it has come: what is done, how fast, and how long it will take."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, app: AppContext, tell: Callable[[str], None]) -> None:
+        self._app = app
         self._tell = tell
         self._began = time.monotonic()
+
+    def clear(self) -> None:
+        """Make room on the line where it was said how far it has come."""
+        if sys.stderr is not None and sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+
+    def note(self, text: str) -> None:
+        """Say something that stays."""
+        self.clear()
+        self._app.out.note(text)
 
     def tell(self, progress: Progress) -> None:
         if progress.stage:

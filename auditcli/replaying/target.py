@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, StatementError
 
 from auditcli import codec
 from auditcli.apply import PlanConflict, carry_steps, clear_tables, commit_carried, taking_any_value
@@ -22,7 +22,7 @@ from auditcli.checks import Surroundings, check_cascades
 from auditcli.clock import Clock
 from auditcli.connect import Database, refuse_read_only
 from auditcli.driver import run
-from auditcli.errors import AuditError, LockTimeout, NotFound, UsageError
+from auditcli.errors import AuditError, ConnectionLost, LockTimeout, NotFound, UsageError
 from auditcli.log.replay_place import KeptPlace, ReplayPlaces
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
@@ -94,9 +94,14 @@ class ReplayTarget:
 
     # Getting ready.
 
+    def missing(self, tables: Iterable[TableName]) -> list[TableName]:
+        """Those of the tables that are not there."""
+        there = read_shapes(self.connection, self._dialect).tables
+        return [table for table in sorted(tables, key=str) if self.transfer.table(table) not in there]
+
     def prepare(self, tables: Iterable[TableName], *, create: bool) -> None:
         """See that the tables are there and can hold what comes; raises NotFound and UsageError where they can't."""
-        missing = self.missing(tables, create=create)
+        missing = self.to_create(tables, create=create)
         if missing and self.dry_run and not self._dialect.transactional_ddl:
             raise UsageError(
                 "definitions can't be rehearsed on this database: they commit",
@@ -107,7 +112,7 @@ class ReplayTarget:
             if not self.dry_run:
                 self.places.create(self.connection)
 
-    def missing(self, tables: Iterable[TableName], *, create: bool) -> list[TableName]:
+    def to_create(self, tables: Iterable[TableName], *, create: bool) -> list[TableName]:
         """The tables that are to be created; raises NotFound and UsageError where the others can't take what comes."""
         there = read_shapes(self.connection, self._dialect).tables
         self.connection.rollback()
@@ -140,7 +145,7 @@ class ReplayTarget:
     def _explaining(self) -> Iterator[None]:
         try:
             yield
-        except DBAPIError as error:
+        except (DBAPIError, PendingRollbackError, self.connection.dialect.loaded_dbapi.Error) as error:
             raise self._explained(error) from error
 
     @contextmanager
@@ -420,11 +425,35 @@ class ReplayTarget:
             raise NotFound(f"the target has no table {name}", hint="--create-tables makes what is missing")
         return shape
 
-    def _explained(self, error: DBAPIError) -> AuditError:
+    def _explained(self, error: Exception) -> AuditError:
+        if self._is_lost(error):
+            return connection_lost("the target", error)
         if self._dialect.is_lock_timeout(error):
             return LockTimeout(
                 f"the target is locked; {self.kept}, run it again", hint=self._dialect.lock_holder_hint()
             )
+        reason = getattr(error, "orig", error)
         return AuditError(
-            f"the target refuses it, {self.kept}: {error.orig}", hint="mend that, then run the same command again"
+            f"the target refuses it, {self.kept}: {reason}", hint="mend that, then run the same command again"
         )
+
+    def _is_lost(self, error: Exception) -> bool:
+        if isinstance(error, PendingRollbackError):
+            return True
+        if isinstance(error, DBAPIError):
+            return error.connection_invalidated
+        # What the commit met is the driver's own, of which the connection knows nothing.
+        driver = self.connection.dialect.loaded_dbapi
+        held = None if self.connection.invalidated else self.connection.connection.dbapi_connection
+        return held is None or (
+            isinstance(error, driver.Error) and self.connection.dialect.is_disconnect(error, held, None)
+        )
+
+
+def connection_lost(which: str, error: Exception) -> ConnectionLost:
+    """What is raised where one of the databases has gone away in the middle of a replay."""
+    reason = str(getattr(error, "orig", "")).strip().splitlines()
+    return ConnectionLost(
+        f"the connection to {which} was lost, the place is kept{f' ({reason[0]})' if reason else ''}",
+        hint="run the same command again when it is back; --follow waits for it",
+    )

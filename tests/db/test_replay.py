@@ -29,7 +29,7 @@ from auditcli.selection import Alternatives, Selection
 from tests.databases import scratch_url
 from tests.db.logbook import Logbook
 from tests.db.recorded import enforce_foreign_keys
-from tests.db.replayed import Killed, exactly, killed_after, opened, replay
+from tests.db.replayed import Killed, empty, exactly, killed_after, opened, replay
 
 pytestmark = pytest.mark.thorough
 
@@ -308,14 +308,41 @@ def test_rows_without_a_key_are_replayed_one_of_equals(source: Database, target:
 # Foreign keys.
 
 
-def test_a_transaction_waits_for_the_later_one_that_it_refers_to(source: Database, target: Database) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
+@pytest.mark.parametrize("is_recorded", [False, True], ids=["plain", "recorded"])
+def test_a_transaction_waits_for_the_later_one_that_it_refers_to(
+    source: Database, tmp_path: Path, kind: str, is_recorded: bool
+) -> None:
     _log_of_a_child_before_its_parent(source, with_parent=True)
-    _family(target)
+    with empty(kind, tmp_path / "target") as engine:
+        target = opened(engine)
+        _family(target)
+        if is_recorded:
+            _record(engine)
 
-    replay(source, target, since=0)
+        progress = replay(source, target, since=0)
 
-    assert _values(target, "SELECT id FROM child") == [1]
-    assert _values(target, "SELECT name FROM child") == ["later"]
+        assert (progress.transactions, progress.held) == (4, 0)
+        assert _values(target, "SELECT id FROM child") == [1]
+        assert _values(target, "SELECT name FROM child") == ["later"]
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_on_a_server_too_what_waits_in_vain_is_a_conflict_that_names_it(
+    source: Database, tmp_path: Path, kind: str
+) -> None:
+    _log_of_a_child_before_its_parent(source, with_parent=False)
+    with empty(kind, tmp_path / "target") as engine:
+        target = opened(engine)
+        _family(target)
+
+        with pytest.raises(ReplayConflict, match="child/1: a foreign key refuses it"):
+            replay(source, target, since=0)
+
+        assert _values(target, "SELECT id FROM parent") == [8]
+        _run(engine, "INSERT INTO parent VALUES (7)")
+        replay(source, target, since=0)
+        assert _values(target, "SELECT name FROM child") == ["later"]
 
 
 def test_what_waits_is_kept_with_the_place(source: Database, target: Database) -> None:
@@ -542,7 +569,8 @@ def _family(database: Database) -> None:
     _run(
         database.engine,
         "CREATE TABLE parent (id INTEGER PRIMARY KEY)",
-        "CREATE TABLE child (id INTEGER PRIMARY KEY, parent_id INTEGER REFERENCES parent, name TEXT)",
+        "CREATE TABLE child (id INTEGER PRIMARY KEY, parent_id INTEGER, name TEXT, "
+        "FOREIGN KEY (parent_id) REFERENCES parent (id))",
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from auditcli.model import Image
 from auditcli.portable import means_same, number_of
@@ -146,6 +147,58 @@ def test_a_copy_stays_live_while_many_write(kind: str, tmp_path: Path) -> None:
 
         _assert_equal(source, to)
         assert live.progress.transactions > 0
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_live_copy_outlives_connections_that_are_cut(kind: str, tmp_path: Path) -> None:
+    with empty(kind, tmp_path / "a") as source, empty(kind, tmp_path / "b") as target:
+        run(source, "CREATE TABLE item (id INTEGER PRIMARY KEY, number INTEGER)", "INSERT INTO item VALUES (0, 0)")
+        record(source)
+        stop, notes = threading.Event(), list[str]()
+        options = ReplayOptions(create_tables=True, follow=True)
+        live = Replay(opened(source), opened(target), options, on_note=notes.append, stop=stop)
+        following = threading.Thread(target=live.run)
+        following.start()
+        writer, admin = (create_engine(engine.url, poolclass=NullPool) for engine in (source, target))
+        try:
+            _wait_for(lambda: live.has_begun)
+            for key in range(1, 41):
+                run(writer, f"INSERT INTO item VALUES ({key}, 0)", "UPDATE item SET number = number + 1 WHERE id = 0")
+                if key % 10 == 0:
+                    _cut(admin if key % 20 else writer)
+                    _wait_for(lambda: len(notes) % 2 == 0)
+            _wait_for(lambda: live.progress.place_id >= 80)
+        finally:
+            stop.set()
+            following.join()
+
+        _assert_equal(source, target)
+        assert "was lost, the place is kept" in notes[0]
+        assert "connected again, going on after change" in notes[1]
+
+
+def _cut(engine: Engine) -> None:
+    """End every connection to a database but the one that does it."""
+    with engine.connect() as connection:
+        if engine.name == "postgresql":
+            others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            cut = "SELECT pg_terminate_backend({})"
+        else:
+            others = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            cut = "KILL {}"
+        for other in connection.exec_driver_sql(others).scalars().all():
+            try:
+                connection.exec_driver_sql(cut.format(other))
+            except DBAPIError:
+                # It has gone by itself.
+                connection.rollback()
+
+
+def _wait_for(is_met: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_met():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def _write(engine: Engine, seed: int) -> None:
