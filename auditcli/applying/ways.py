@@ -152,7 +152,8 @@ class NetWriting(Writing):
             return False
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         try:
-            result = run_many(self._connection, sql, [values for _, values in batch])
+            with self._refusals_as_such():
+                result = run_many(self._connection, sql, [values for _, values in batch])
             done = result.rowcount == len(batch)
         except IntegrityError as error:
             self._check_still_open(error)
@@ -198,11 +199,11 @@ class SingleWriting(Writing):
                 # What comes before it on the same row has to wait as well.
                 refused[single.step].append((single, refused[single.step][0][1]))
                 continue
-            try:
-                with self._taken_back_where_refused():
-                    keys[single.step] = self._write_single(single.part, keys[single.step])
-            except IntegrityError as error:
+            error = self._refusal(single, keys)
+            if error is not None:
                 refused[single.step] = [(single, error)]
+            elif refused:
+                self._write_followers(single.part.table, refused, keys)
         return [part for waiting in refused.values() for part in waiting]
 
     def _end_followers(
@@ -237,6 +238,30 @@ class SingleWriting(Writing):
             return False
         unit.finish()
         return True
+
+    def _write_followers(
+        self, parent: TableName, refused: dict[int, list[tuple[Single, IntegrityError]]], keys: list[Image]
+    ) -> None:
+        """Do what waits for rows of a table that has just been written to, before these move on.
+
+        The database may have done it by itself: a row that follows its parent's key is where it should be only until
+        this key changes again.
+        """
+        for step, waiting in list(refused.items()):
+            referred = {key.referred for key in self._scene.shape(waiting[0][0].part.table).foreign_keys}
+            while waiting and parent in referred and self._refusal(waiting[0][0], keys) is None:
+                waiting.pop(0)
+            if not waiting:
+                del refused[step]
+
+    def _refusal(self, single: Single, keys: list[Image]) -> IntegrityError | None:
+        """Do one part; what a constraint says against it, None where it is done."""
+        try:
+            with self._taken_back_where_refused():
+                keys[single.step] = self._write_single(single.part, keys[single.step])
+        except IntegrityError as error:
+            return error
+        return None
 
     def _write_single(self, part: Step, key: Image) -> Image:
         """Do one part of a row's way; returns the key that the row has then."""

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from auditcli import codec
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
@@ -234,7 +234,18 @@ class Writing:
         raise PlanConflict(conflicts, "the rows did not come out as planned")
 
     def _execute(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
-        return run(self._connection, sql, values)
+        with self._refusals_as_such():
+            return run(self._connection, sql, values)
+
+    @contextmanager
+    def _refusals_as_such(self) -> Iterator[None]:
+        """Inside this block whatever a constraint refuses is an IntegrityError."""
+        try:
+            yield
+        except OperationalError as error:
+            if not self._dialect.is_hidden_refusal(error):
+                raise
+            raise IntegrityError(error.statement, error.params, error.orig or error) from error
 
     @contextmanager
     def _taken_back_where_refused(self) -> Iterator[None]:

@@ -441,6 +441,10 @@ class Dialect(ABC):
     def is_broken_reference(self, error: BaseException) -> bool:
         """Whether a foreign key refused a statement or the commit."""
 
+    def is_hidden_refusal(self, error: BaseException) -> bool:
+        """Whether a constraint refused a statement though the driver gives its error another class."""
+        return False
+
     @abstractmethod
     def is_refused_value(self, error: BaseException) -> bool:
         """Whether a statement failed because a column can't hold a value."""

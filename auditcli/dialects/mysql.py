@@ -29,6 +29,9 @@ from auditcli.model import JsonValue, TableName
 from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, TableShape
 
+_CASCADES_INTO_DUPLICATES = frozenset({1557, 1761, 1762})
+"""What a row that follows another one's key would do to a unique key."""
+
 _BROKEN_REFERENCES = frozenset({1216, 1217, 1451, 1452})
 _REFUSED_VALUES = frozenset({1048, 1264, 1265, 1292, 1366, 1406, 1411, 3140, 4025, 1690, 1367, 1916})
 _LOST_RACES = frozenset({1020, 1213})
@@ -257,6 +260,9 @@ UNION ALL SELECT 'setting', name, value FROM {self.table_sql(meta_table)} WHERE 
 
     def order_obstacles_sql(self, log_table: TableName) -> str | None:
         return mysql_order.obstacles_sql(log_table)
+
+    def is_hidden_refusal(self, error: BaseException) -> bool:
+        return _number(error) in _CASCADES_INTO_DUPLICATES
 
     def is_refused_value(self, error: BaseException) -> bool:
         # The driver's own words for infinities.

@@ -41,3 +41,22 @@ def _undo(watched: Watched, ids: list[int]) -> None:
         plan = plan_undo(connection, log_tables(), ids=ids)
     assert plan.conflicts == ()
     apply_plan(watched.engine, plan)
+
+
+def test_rows_that_swapped_their_keys_swap_back_with_the_only_row_that_may_follow_each(any_engine: Engine) -> None:
+    watched = Watched(
+        any_engine,
+        "CREATE TABLE b (id INT PRIMARY KEY)",
+        "CREATE TABLE c (k INT PRIMARY KEY, b_id INT UNIQUE, "
+        "FOREIGN KEY (b_id) REFERENCES b (id) ON DELETE CASCADE ON UPDATE CASCADE)",
+    )
+    watched.write("INSERT INTO b VALUES (1), (2)", "INSERT INTO c VALUES (1, 1), (2, 2)")
+    known = len(watched.changes())
+    watched.write(*(f"UPDATE b SET id = {new} WHERE id = {old}" for old, new in ((1, 9), (2, 1), (9, 2))))
+    assert watched.query("SELECT b_id FROM c ORDER BY k") == [(2,), (1,)]
+
+    with any_engine.connect() as connection:
+        plan = plan_undo(connection, log_tables(), ids=[change.id for change in watched.changes()[known:]])
+    apply_plan(any_engine, plan)
+
+    assert watched.query("SELECT b_id FROM c ORDER BY k") == [(1,), (2,)]
