@@ -88,6 +88,7 @@ class Feed:
         self.place = start if isinstance(start, Place) else self._place_after(start)
         self.mark = self.place.log_id
         """Up to which id the log was complete at the last look."""
+        self._has_more = False
         self.watermark = Watermark(tables, dialect, self.place.log_id, max_hold=max_hold)
 
     @property
@@ -120,16 +121,16 @@ class Feed:
         committed: list[list[Change]] = []
         ends: list[_End] = []
         with self._engine.connect() as connection:
-            self.mark = self.watermark.look(connection)
-            until_id = self.mark if self.until is None else min(self.mark, self.until)
             reader = LogReader(connection, self._tables, dialect=self._dialect)
+            next_ends = self._next_ends(connection)
             self._check_place(reader)
-            for end, whole in self._whole(reader, self._ends(connection, until_id)):
+            for end, whole in self._whole(reader, next_ends):
                 last = end
                 _append(committed, [change for change in whole if matches(selection, change)])
                 # Where nothing was added, or only to the last ones, the place after those moves on.
                 ends[len(committed) - 1 :] = [end] if committed else []
                 if sum(map(len, committed)) >= _ENOUGH:
+                    self._has_more = True
                     break
         if last is not None:
             self.place = self._place_at(last)
@@ -139,8 +140,18 @@ class Feed:
     def _place_at(self, end: _End) -> Place:
         return Place(self.place.log_uuid, end.log_id, end.transaction_id)
 
-    def _ends(self, connection: Connection, until_id: int) -> list[_End]:
-        """The next transactions that end at or below the watermark, by their last records."""
+    def _next_ends(self, connection: Connection) -> list[_End]:
+        """The next transactions by their last records; where the mark is now is asked when no more are known."""
+        ends = self._ends(connection) if self._has_more else []
+        if not ends:
+            self.mark = self.watermark.look(connection)
+            ends = self._ends(connection)
+        self._has_more = len(ends) == _PAGE
+        return ends
+
+    def _ends(self, connection: Connection) -> list[_End]:
+        """The next transactions that end at or below the mark, by their last records."""
+        until_id = self.mark if self.until is None else min(self.mark, self.until)
         log = self._tables.changelog.c
         later = self._tables.changelog.alias().c
         goes_on = select(later.id).where(later.transaction_id == log.transaction_id, later.id > log.id).exists()

@@ -7,65 +7,76 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import UnsupportedOperation
 from types import FrameType, TracebackType
+from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PATIENCE = 1.0
+"""Seconds for which whoever asked waits for what is being printed or read, before it is broken off."""
 
 
 class Interrupts:
-    """While it is entered both signals raise KeyboardInterrupt, but not inside what is printed `whole`."""
+    """While it is entered both signals end what goes on by a KeyboardInterrupt, between one transaction and the next.
+
+    Raised anywhere, it would leave half a line, or be swallowed where a driver tidies up.
+    """
 
     def __init__(self, seconds: float | None = None) -> None:
         self._deadline = None if seconds is None else time.monotonic() + seconds
-        self._is_printing = False
+        self._is_waiting = False
         self._was_asked = False
         self._reader = _reader_of_stdout()
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in _SIGNALS}
-        else:
-            self._before = {}
+            alarm = (signal.SIGALRM,) if hasattr(signal, "SIGALRM") else ()
+            self._before = {number: signal.signal(number, self._ask) for number in (*_SIGNALS, *alarm)}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._set_alarm(0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """What is printed inside is printed to its end; whoever asks twice does not want to wait for it."""
-        self._is_printing = True
-        try:
-            yield
-        finally:
-            self._is_printing = False
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if somebody has asked for it."""
         if self._was_asked:
+            self._set_alarm(0)
             raise KeyboardInterrupt
 
     def is_set(self) -> bool:
         """Whether the time is over."""
+        self.check()
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     def wait(self, timeout: float) -> bool:
         """Sleep; raises BrokenPipeError as soon as nobody reads stdout any more."""
         left = timeout if self._deadline is None else min(timeout, max(0.0, self._deadline - time.monotonic()))
-        if self._reader is None:
-            time.sleep(left)
-        elif self._reader.poll(left * 1000):
-            raise BrokenPipeError
+        self._is_waiting = True
+        try:
+            self.check()
+            if self._reader is None:
+                time.sleep(left)
+            elif self._reader.poll(left * 1000):
+                raise BrokenPipeError
+        finally:
+            self._is_waiting = False
         return self.is_set()
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_printing and not self._was_asked:
-            self._was_asked = True
-        else:
+        if self._is_waiting or self._was_asked:
             raise KeyboardInterrupt
+        self._was_asked = True
+        self._set_alarm(_PATIENCE)
+
+    @staticmethod
+    def _set_alarm(seconds: float) -> None:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _reader_of_stdout() -> select.poll | None:

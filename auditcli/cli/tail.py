@@ -128,16 +128,15 @@ class _Printing:
     def _transactions(self, first: Sequence[Change]) -> Iterator[Sequence[Change]]:
         """Each is printed when the next one is asked for."""
         if first:
-            with self._interrupts.whole():
-                yield first
+            yield first
             self._app.out.flush()
         for batch in self._following.batches():
             for delivered in batch:
-                with self._interrupts.whole():
-                    yield delivered.changes
-                    self._take(delivered)
+                yield delivered.changes
+                self._take(delivered)
                 if self._left is not None and self._left <= 0:
                     return
+                self._interrupts.check()
             self._app.out.flush()
 
     def _take(self, delivered: Delivered) -> None:

@@ -65,7 +65,8 @@ class Stalls:
     def _look_at_hold(self, now: float) -> None:
         seconds = self._watermark.held_for
         if self._words and seconds < self._longest:
-            self._tell(WentOn(self._longest))
+            if not self._watermark.skipped:
+                self._tell(WentOn(self._longest))
             self._words, self._longest = 0, 0.0
         if seconds < _STALL_AFTER:
             return
