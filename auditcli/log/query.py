@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,15 +69,20 @@ def read_pages(
     newest_first: bool = False,
     limit: int | None = None,
     page: int = PAGE,
+    fetch: Callable[[Select[Any]], Sequence[Any]] | None = None,
 ) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
-    """The records in id order, a page at a time; the first of `columns` is the id."""
+    """The records in id order, a page at a time; the first of `columns` is the id.
+
+    `fetch` runs the query of a page in a way of its own.
+    """
+    fetch = fetch or (lambda statement: connection.execute(statement).all())
     log_id = tables.changelog.c.id
     last_id: int | None = None
     left = limit
     while left is None or left > 0:
         size = page if left is None else min(page, left)
         further = criteria if last_id is None else criteria.also(log_id < last_id if newest_first else log_id > last_id)
-        rows = connection.execute(_page(tables, columns, further, newest_first, size)).all()
+        rows = fetch(_page(tables, columns, further, newest_first, size))
         if rows:
             yield rows
             last_id = rows[-1][0]
