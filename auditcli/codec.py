@@ -43,7 +43,7 @@ LONG_KEY_START = 250
 SCALE = "*2^"
 """Between a number and the power of two that it has to be multiplied by."""
 
-_INVALID = re.compile("[\udc80-\udcff]")
+INVALID = re.compile("[\udc80-\udcff]")
 
 _PLAIN = frozenset({type(None), bool, int, str})
 
@@ -182,15 +182,15 @@ def without_repeats(old: Image | None, new: Image | None, after: str | None) -> 
 
 def valid_row_id(text: str | None) -> str | None:
     """The look-up key of a text as a trigger wrote it, which may have bytes in it that are not valid."""
-    return text if text is None or text.isascii() or not _INVALID.search(text) else dump(_tagged(text))
+    return text if text is None or text.isascii() or not INVALID.search(text) else dump(_tagged(text))
 
 
 def _with_valid_text(text: str | None, image: Image | None, *more: str | None) -> Image | None:
     """The image with each text in it tagged that is not valid UTF-8: its bytes stand in it as lone surrogates."""
-    if image is None or not any(each and not each.isascii() and _INVALID.search(each) for each in (text, *more)):
+    if image is None or not any(each and not each.isascii() and INVALID.search(each) for each in (text, *more)):
         return image
     return {
-        column: _tagged(value) if isinstance(value, str) and _INVALID.search(value) else value
+        column: _tagged(value) if isinstance(value, str) and INVALID.search(value) else value
         for column, value in image.items()
     }
 

@@ -15,6 +15,7 @@ from auditcli import codec
 from auditcli.changeset import inverse, touched_columns
 from auditcli.dialects import ScriptStep
 from auditcli.dialects.script import comment
+from auditcli.errors import AuditError
 from auditcli.fold import ABSENT
 from auditcli.log.reader import LogReader
 from auditcli.log.schema import read_shapes
@@ -92,7 +93,11 @@ class Patch:
         """The table as it is, or as the log remembers it where it is gone."""
         known = self._shapes.get(table)
         if known is None:
-            known = self._reader.table_shape(table) or TableShape(table, ())
+            known = self._reader.table_shape(table)
+            if known is None:
+                raise AuditError(
+                    f"{table} is gone, and the log does not know its columns", hint=f"leave it out: not:table:{table}"
+                )
             self._shapes[table] = known
         return known
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from auditcli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from auditcli.diff import NetChange, TableStat
+    from auditcli.log.reader import LogReader
 
 _COLUMNS = (
     "schema",
@@ -33,13 +35,23 @@ _COLUMNS = (
 _STAT_COLUMNS = ("table", "inserted", "updated", "deleted", "columns")
 
 
+@dataclass(frozen=True)
+class DiffOptions:
+    """In which form differences are shown."""
+
+    stat: Annotated[bool, typer.Option("--stat", help="Sum up by table.")] = False
+    name_only: Annotated[bool, typer.Option("--name-only", help="Only which rows differ, one a line.")] = False
+    sql: Annotated[bool, typer.Option("--sql", help="As SQL that makes the same changes elsewhere.")] = False
+    inverse: Annotated[bool, typer.Option("--inverse", help="With --sql: SQL that takes them back.")] = False
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where there are differences.")] = False
+
+
 def diff(
     app: AppContext,
     selecting: SelectionOptions,
     listing: ListOptions,
+    how: DiffOptions,
     words: Words = None,
-    stat: Annotated[bool, typer.Option("--stat", help="Sum up by table.")] = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where there are differences.")] = False,
 ) -> int:
     """Show what changes amount to: one net change a row, [-before-] and {+after+}.
 
@@ -47,23 +59,61 @@ def diff(
       audit diff --since 1h
       audit diff table:orders --since @before-import --until @after-import
       audit diff tx:1f3a9c --stat
+      audit diff --since 1h --sql > patch.sql
     """
     if not words and not selecting.is_given:
         raise UsageError("diff needs to know what to compare", hint="for example --since 1h, tx:ID or table:orders")
-    if listing.reverse:
-        raise UsageError("a diff has no order to reverse", hint="leave --reverse out")
+    _check(listing, how)
     from auditcli.diff import diff as net_changes
-    from auditcli.diff import diff_stat
 
     with app.log() as reader:
         chosen = app.choose(reader, words, selecting)
         found = _Counted(net_changes(reader, chosen.selection, chosen.window))
         with app.out.paged():
-            if stat:
-                _print_stat(app, listing.format, diff_stat(found))
-            else:
-                _print(app, listing.format, islice(found, listing.limit))
-    return ExitCode.DIFFERENCES if exit_code and found.any else ExitCode.DONE
+            _print_as(app, reader, listing, how, found)
+    return ExitCode.DIFFERENCES if how.exit_code and found.any else ExitCode.DONE
+
+
+def _check(listing: ListOptions, how: DiffOptions) -> None:
+    """Raise UsageError where the options don't go together."""
+    if listing.reverse:
+        raise UsageError("a diff has no order to reverse", hint="leave --reverse out, or add --sql --inverse")
+    forms = [
+        name for name, given in (("--stat", how.stat), ("--name-only", how.name_only), ("--sql", how.sql)) if given
+    ]
+    if len(forms) > 1:
+        raise UsageError(f"{' and '.join(forms)} are different forms", hint="choose one of them")
+    if how.inverse and not how.sql:
+        raise UsageError("--inverse is for SQL", hint="add --sql")
+    if listing.format is not None and (how.sql or how.name_only):
+        raise UsageError(f"{forms[0]} is a form of its own", hint="leave --format out")
+
+
+def _print_as(
+    app: AppContext, reader: LogReader, listing: ListOptions, how: DiffOptions, found: Iterable[NetChange]
+) -> None:
+    from auditcli.diff import diff_stat
+
+    if how.stat:
+        _print_stat(app, listing.format, diff_stat(found))
+        return
+    some = islice(found, listing.limit)
+    if how.sql:
+        _print_sql(app, reader, how, some)
+    elif how.name_only:
+        for each in some:
+            app.out.line(str(each.change.row or each.change.table))
+    else:
+        _print(app, listing.format, some)
+
+
+def _print_sql(app: AppContext, reader: LogReader, how: DiffOptions, found: Iterable[NetChange]) -> None:
+    from auditcli.clock import utc_now
+    from auditcli.patch import Patch
+
+    changes = (each.change for each in found)
+    for line in Patch(reader).of_net_changes(changes, inverted=how.inverse, now=utc_now()):
+        app.out.text(f"{line}\n")
 
 
 class _Counted:

@@ -108,6 +108,12 @@ class Output:
         """Text as it is, on stdout."""
         self._stream.write(text)
 
+    def line(self, text: str) -> None:
+        """Text on a line, on stdout; nothing in it is obeyed, nor ends the line."""
+        from auditcli.present import visible
+
+        self._stream.write(visible(text) + "\n")
+
     def json_text(self, value: object) -> str:
         """A value as JSON, its times in UTC."""
         return json_text(value)

@@ -13,6 +13,7 @@ from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
 from auditcli.dialects.netting import Netting
 from auditcli.dialects.script import ScriptStep
+from auditcli.imagetext import SpellImage, spelled
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
@@ -336,6 +337,10 @@ class Dialect(ABC):
         The first of the shapes is the table's at the time of the record, the others are earlier and later ones.
         """
         return codec.load_images
+
+    def image_spelling(self, shapes: Sequence[TableShape]) -> SpellImage:
+        """A function that gives the text which `codec.dump` makes of the image that `image_reader` reads of a text."""
+        return spelled
 
     def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
         """All that capture by triggers consists of, in the order of creation."""

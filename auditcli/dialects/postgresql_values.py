@@ -15,6 +15,7 @@ from typing import Any
 
 from auditcli import codec
 from auditcli.dialects.base import MARK, Fragment
+from auditcli.imagetext import SpellImage, is_odd
 from auditcli.model import Image, JsonValue
 from auditcli.shape import ColumnShape, TableShape
 
@@ -48,6 +49,10 @@ _DEPENDS_ON: Mapping[str, tuple[str, ...]] = {
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _BYTES = re.compile(r"\\x[0-9a-f]*")
+
+_PLAIN_NAME = re.compile(r"[^\"\\\x00-\x1f]+")
+_READ_BY_TYPE = r'(?:-?[0-9][0-9.eE+-]*|"(?:NaN|-?Infinity|\\\\x[0-9a-f]*)")(?=[,}])'
+"""JSON that stands for another value in a column of some types."""
 
 
 class _Number(str):
@@ -100,6 +105,23 @@ def image_reader(shapes: Sequence[TableShape]) -> Callable[[str | None, str | No
         return codec.without_repeats(image(before), image(after), after)
 
     return read
+
+
+def image_spelling(shapes: Sequence[TableShape]) -> SpellImage:
+    """What `image_reader` is for images, for their texts."""
+    kinds = {column.name: column.kind for shape in reversed(shapes) for column in shape.columns}
+    if not all(_PLAIN_NAME.fullmatch(name) for name in kinds):
+        return lambda _text: None
+    read_by_type = sorted(re.escape(name) for name, kind in kinds.items() if kind in ("decimal", "float", "bytes"))
+    odd_number = r'"[^"\\]*":-?[0-9]+[.eE][^,}]*'
+    values = re.compile("|".join([*(f'"{name}":{_READ_BY_TYPE}' for name in read_by_type), odd_number]))
+
+    def spell(found: re.Match[str]) -> str:
+        name, _, value = found[0][1:].partition('":')
+        read = json.loads(value) if value.startswith('"') else _Number(value)
+        return f'"{name}":{codec.dump(_value(kinds.get(name, ""), read))}'
+
+    return lambda text: None if is_odd(text) or '":{' in text else values.sub(spell, text)
 
 
 def bind(value: JsonValue, column: ColumnShape) -> Fragment:

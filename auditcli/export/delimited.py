@@ -10,7 +10,11 @@ from collections.abc import Iterable
 
 from auditcli.export.form import Texts
 
-_ODD_IN_CSV = re.compile('[,"\r\n]')
+_NEEDS_QUOTES = re.compile('[,"\r\n]')
+_ODD_IN_CSV = re.compile('["\r\n]')
+_WITH_QUOTES = (10, 11, 14)
+"""Where images and context stand: no JSON object but an empty one is without quotation marks."""
+
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -26,12 +30,21 @@ def tsv_row(cells: Iterable[str]) -> str:
 
 def csv_cell(text: str) -> str:
     """A text as one cell."""
-    return '"' + text.replace('"', '""') + '"' if _ODD_IN_CSV.search(text) else text
+    return '"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text
 
 
 def csv_line(texts: Texts) -> str:
     """A change by commas; what is null is empty."""
-    return csv_row(_cells(texts))
+    cells = _cells(texts)
+    for at in _WITH_QUOTES:
+        if cells[at]:
+            cells[at] = '"' + cells[at].replace('"', '""') + '"'
+    *plain, old, new, source, reason, context = cells
+    start = ",".join(plain)
+    # One look at all of them: few have anything in them that needs it.
+    if start.count(",") != len(plain) - 1 or _ODD_IN_CSV.search(start):
+        start = ",".join(map(csv_cell, plain))
+    return f"{start},{old},{new},{source},{csv_cell(reason)},{context}\n"
 
 
 def tsv_line(texts: Texts) -> str:
@@ -40,24 +53,9 @@ def tsv_line(texts: Texts) -> str:
 
 
 def _cells(texts: Texts) -> list[str]:
+    (at, by, moment, actor, schema, table, row, old_row, event, changed, before, after, source, reason, context) = texts
+    old, new = "" if before is None or before == "{}" else before, "" if after is None or after == "{}" else after
     return [
-        str(texts.id),
-        texts.transaction_id or "",
-        texts.timestamp,
-        texts.actor or "",
-        texts.schema or "",
-        texts.table,
-        texts.row_id or "",
-        texts.old_row_id or "",
-        texts.event_type,
-        " ".join(texts.changed),
-        _unless_empty(texts.before),
-        _unless_empty(texts.after),
-        texts.source,
-        texts.reason or "",
-        _unless_empty(texts.context),
+        *(str(at), by or "", moment, actor or "", schema or "", table, row or "", old_row or "", event),
+        *(" ".join(changed), old, new, source, reason or "", "" if context == "{}" else context),
     ]
-
-
-def _unless_empty(text: str | None) -> str:
-    return "" if text is None or text == "{}" else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from auditcli import codec
 from auditcli.model import Change, EventType, Image
@@ -29,24 +29,24 @@ COLUMNS = (
 """The keys of a change, in order."""
 
 
-class Texts(NamedTuple):
-    """A change by the columns `COLUMNS`; images and context are JSON texts, and `changed` holds names."""
-
-    id: int
-    transaction_id: str | None
-    timestamp: str
-    actor: str | None
-    schema: str | None
-    table: str
-    row_id: str | None
-    old_row_id: str | None
-    event_type: str
-    changed: tuple[str, ...]
-    before: str | None
-    after: str | None
-    source: str
-    reason: str | None
-    context: str
+Texts: TypeAlias = tuple[
+    int,
+    str | None,
+    str,
+    str | None,
+    str | None,
+    str,
+    str | None,
+    str | None,
+    str,
+    tuple[str, ...],
+    str | None,
+    str | None,
+    str,
+    str | None,
+    str,
+]
+"""A change by the columns `COLUMNS`; images and context are JSON texts, and `changed` holds names."""
 
 
 def change_to_json(change: Change) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def change_to_json(change: Change) -> dict[str, Any]:
 
 def texts_of(change: Change) -> Texts:
     """The parts of a change as they stand in a file."""
-    return Texts(
+    return (
         change.id,
         change.transaction_id,
         utc_text(change.timestamp),

@@ -42,6 +42,8 @@ def check_appendable(asked: Asked, path: Path | None, *, with_manifest: bool = F
     """Raise UsageError where nothing can be appended to such a file, or its manifest would not be true any more."""
     if path is None:
         raise UsageError("there is no file to go on with", hint="name the FILE, or use --since")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint="name a file in it")
     if not asked.grows:
         raise UsageError(f"{asked.format} has an end, so nothing can be appended", hint="write csv, tsv or jsonl")
     if compression_of(path) is not None:

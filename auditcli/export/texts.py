@@ -10,6 +10,7 @@ from typing import TypeVar
 from auditcli.export.asked import Asked, Tally
 from auditcli.export.formats import ExportFormat
 from auditcli.export.layout import Layout, layout_of
+from auditcli.export.records import RecordTexts
 from auditcli.log.reader import LogReader
 from auditcli.model import Change
 from auditcli.patch import Patch
@@ -28,7 +29,13 @@ def log_texts(reader: LogReader, asked: Asked, tally: Tally, *, now: datetime, i
             yield "".join(f"{line}\n" for line in some)
         return
     layout = layout_of(asked.format, cells=asked.cells)
-    yield from layout.parts(joined(layout, _changes(reader, asked, tally)), is_new=is_new)
+    criteria = reader.criteria(asked.selection, asked.window)
+    if layout.line is not None and criteria.exact and not asked.already:
+        pages = RecordTexts(reader, layout.line, tally).pages(criteria, asked.limit)
+        texts: Iterator[str] = (layout.between.join(lines) for lines in pages)
+    else:
+        texts = joined(layout, _changes(reader, asked, tally))
+    yield from layout.parts(texts, is_new=is_new)
 
 
 def joined(layout: Layout, changes: Iterable[Change]) -> Iterator[str]:

@@ -15,6 +15,10 @@ ReadImages: TypeAlias = Callable[[int, "str | None", "str | None"], tuple["Image
 """Makes images of the texts in `before` and `after` of a record, given its id."""
 
 
+SpellRecord: TypeAlias = Callable[[int, str], "str | None"]
+"""Makes the text that an export has of an image's text in a record, given its id; None where it has to be read."""
+
+
 def images_reader(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) -> ReadImages:
     """A reader for a table whose shapes are given in order, each with the log id after which it was noticed."""
     if not dialect.images_need_types or not epochs:
@@ -25,11 +29,33 @@ def images_reader(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) ->
 
     @lru_cache
     def reader_of(epoch: int) -> Callable[[str | None, str | None], tuple[Image | None, Image | None]]:
-        # Triggers record a new column before anybody notices the new shape.
-        later, earlier = shapes[epoch + 1 :], shapes[:epoch][::-1]
-        return dialect.image_reader([shapes[epoch], *later, *earlier])
+        return dialect.image_reader(_nearest_first(shapes, epoch))
 
     def read(change_id: int, before: str | None, after: str | None) -> tuple[Image | None, Image | None]:
-        return reader_of(max(bisect_left(begins, change_id) - 1, 0))(before, after)
+        return reader_of(_epoch(begins, change_id))(before, after)
 
     return read
+
+
+def image_spelling(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) -> SpellRecord:
+    """What `images_reader` is for images, for their texts."""
+    if not dialect.images_need_types or not epochs:
+        spell = dialect.image_spelling(())
+        return lambda _change_id, text: spell(text)
+    begins = [after_id for after_id, _ in epochs]
+    shapes = [shape for _, shape in epochs]
+
+    @lru_cache
+    def spelling_of(epoch: int) -> Callable[[str], str | None]:
+        return dialect.image_spelling(_nearest_first(shapes, epoch))
+
+    return lambda change_id, text: spelling_of(_epoch(begins, change_id))(text)
+
+
+def _nearest_first(shapes: Sequence[TableShape], epoch: int) -> Sequence[TableShape]:
+    # Triggers record a new column before anybody notices the new shape.
+    return [shapes[epoch], *shapes[epoch + 1 :], *shapes[:epoch][::-1]]
+
+
+def _epoch(begins: Sequence[int], change_id: int) -> int:
+    return max(bisect_left(begins, change_id) - 1, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,11 +73,16 @@ def read_pages(
     limit: int | None = None,
     page: int = PAGE,
     watch: Watch = nobody_watches,
+    fetch: Callable[[Select[Any]], Sequence[Any]] | None = None,
 ) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
-    """The records in id order, a page at a time; the first of `columns` is the id."""
+    """The records in id order, a page at a time; the first of `columns` is the id.
+
+    `fetch` runs the query of a page in a way of its own.
+    """
+    fetch = fetch or (lambda statement: connection.execute(statement).all())
     if criteria.span is not None and not criteria.ways:
         walk = Walk(connection, tables.changelog.c.id, criteria.span, newest_first=newest_first, watch=watch)
-        yield from _pages_along(walk, connection, tables, columns, criteria, newest_first, limit, page)
+        yield from _pages_along(walk, fetch, tables, columns, criteria, newest_first, limit, page)
         return
     log_id = tables.changelog.c.id
     last_id: int | None = None
@@ -85,7 +90,7 @@ def read_pages(
     while left is None or left > 0:
         size = page if left is None else min(page, left)
         further = criteria if last_id is None else criteria.also(log_id < last_id if newest_first else log_id > last_id)
-        rows = connection.execute(_page(tables, columns, further, newest_first, size)).all()
+        rows = fetch(_page(tables, columns, further, newest_first, size))
         if rows:
             yield rows
             last_id = rows[-1][0]
@@ -120,7 +125,7 @@ def read_aggregates(
 
 def _pages_along(
     walk: Walk,
-    connection: Connection,
+    fetch: Callable[[Select[Any]], Sequence[Any]],
     tables: LogTables,
     columns: Columns,
     criteria: Criteria,
@@ -135,7 +140,7 @@ def _pages_along(
         first, last = walk.stretch()
         inside = criteria.also(tables.changelog.c.id.between(first, last))
         with walk.looking():
-            rows = connection.execute(_page(tables, columns, inside, newest_first, size)).all()
+            rows = fetch(_page(tables, columns, inside, newest_first, size))
         is_full = len(rows) == size
         walk.reached(rows[-1][0] if is_full else first if newest_first else last)
         if rows:

@@ -8,13 +8,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Result, Row, func, or_, select
+from sqlalchemy import Connection, Executable, Result, func, or_, select
 
 from auditcli import codec
 from auditcli.dialects import Dialect
 from auditcli.driver import dialect_of
 from auditcli.errors import LogError, NotFound, UsageError
-from auditcli.log.images import ReadImages, images_reader
+from auditcli.log.images import ReadImages, SpellRecord, image_spelling, images_reader
 from auditcli.log.prefilter import criteria_of
 from auditcli.log.query import ALL, PAGE, Condition, Criteria, Window, read_pages, window_conditions
 from auditcli.log.records import NO_HEADER, Gap, Header, change_of, gap_of, record_columns, table_of
@@ -227,6 +227,11 @@ class LogReader:
             known = self._images_of[table] = images_reader(self.dialect, epochs)
         return known
 
+    def image_spelling(self, table: TableName) -> SpellRecord:
+        """A function that gives the text which `codec.dump` makes of an image of the table, where that is certain."""
+        epochs = self.epochs(table) if self.dialect.images_need_types else ()
+        return image_spelling(self.dialect, epochs)
+
     def epochs(self, table: TableName) -> list[tuple[int, TableShape]]:
         """The shapes that the table had, in order, each with the log id after which it was noticed."""
         shapes = self.tables.table_shape.c
@@ -291,7 +296,8 @@ class LogReader:
             # A transaction has another one for what its context said later.
             statement = select(*columns).where(header.transaction_id.in_(batch)).order_by(header.id)
             for transaction_id, *known in self.execute(statement):
-                found[transaction_id] = found.get(transaction_id, NO_HEADER).amended(Header(*known))
+                earlier, said = found.get(transaction_id), Header(*known)
+                found[transaction_id] = said if earlier is None else earlier.amended(said)
         return found
 
     def execute(self, statement: Executable) -> Result[*tuple[Any, ...]]:
@@ -343,7 +349,7 @@ class LogReader:
         for rows in pages:
             yield from self.changes_of(rows)
 
-    def changes_of(self, rows: Sequence[Row[*tuple[Any, ...]]]) -> Iterator[Change]:
+    def changes_of(self, rows: Sequence[Sequence[Any]]) -> Iterator[Change]:
         """The changes that these records are, with what is known of their transactions."""
         headers = self.headers(row[1] for row in rows if row[1] is not None)
         for row in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
@@ -71,7 +71,7 @@ def record_columns(tables: LogTables) -> tuple[ColumnElement[Any], ...]:
     )
 
 
-def change_of(row: Row[*tuple[Any, ...]], header: Header, read_images: ReadImages) -> Change:
+def change_of(row: Sequence[Any], header: Header, read_images: ReadImages) -> Change:
     """The change that a record is, with what its transaction has to say; raises LogError for a damaged record."""
     (change_id, transaction_id, timestamp, actor, schema, name, row_id, old_row_id, event, source, before, after) = row
     try:
