@@ -9,7 +9,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, extract, func, select
+from sqlalchemy import ColumnElement, Integer, cast, extract, func, select
 
 from auditcli.log.query import read_aggregates
 from auditcli.log.reader import ALL, LogReader, Window
@@ -51,10 +51,12 @@ def count_changes(
 
     Hours and days are those of `zone`; None stands for the local one.
     """
-    counts: dict[Key, Counter[EventType]] = {}
+    raw_counts: dict[Any, Counter[EventType]] = {}
     for raw, event, count in _raw_counts(reader, by, selection, window):
-        key = _shown_key(by, raw, zone)
-        counts.setdefault(key, Counter())[event] += count
+        raw_counts.setdefault(raw, Counter())[event] += count
+    counts: dict[Key, Counter[EventType]] = {}
+    for raw, counted in raw_counts.items():
+        counts.setdefault(_shown_key(by, raw, zone), Counter()).update(counted)
     lines = [StatLine(key, dict(counted)) for key, counted in counts.items()]
     if by in (StatBy.HOUR, StatBy.DAY):
         return sorted(lines, key=_time)
@@ -90,7 +92,8 @@ def _key_columns(by: StatBy, log: Any) -> tuple[ColumnElement[Any], ...]:
         return (func.upper(log.event_type),)
     # By quarters, the least that zones differ by: they become hours and days of the zone afterwards.
     parts = tuple(extract(part, log.timestamp) for part in ("year", "month", "day", "hour"))
-    return (*parts, extract("minute", log.timestamp) // 15)
+    # Cast, since some databases have parts of a time with decimals.
+    return (*parts, cast(extract("minute", log.timestamp), Integer) // 15)
 
 
 def _key_of_row(by: StatBy, key: list[Any]) -> Any:

@@ -35,7 +35,8 @@ def stats(
     with app.log() as reader:
         chosen = app.choose(reader, words, selecting)
         zone = UTC if app.out.utc else None
-        lines = count_changes(reader, key, chosen.selection, chosen.window, zone=zone)
+        with app.watching(reader, "counted"):
+            lines = count_changes(reader, key, chosen.selection, chosen.window, zone=zone)
         ordered = lines[::-1] if listing.reverse else lines
         records = [_record(key, line) for line in ordered[: listing.limit]]
         app.out.records(listing.format, (key.value, "changes", "inserts", "updates", "deletes"), records)
