@@ -13,6 +13,7 @@ import typer
 
 from auditcli import __version__
 from auditcli.cli.apply import apply
+from auditcli.cli.completion import completion
 from auditcli.cli.context import AppContext, GlobalOptions
 from auditcli.cli.demo import demo
 from auditcli.cli.diff import diff
@@ -57,6 +58,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     pause,
     resume,
     profile,
+    completion,
 )
 
 _ABOUT = """Who changed this row, when, from what to what; and put it back, safely.
@@ -84,6 +86,11 @@ def run_words(words: Sequence[str]) -> int:
         return int(understood or ExitCode.DONE)
     outcome = understood.run(AppContext(understood.options))
     return int(outcome) if isinstance(outcome, int) else ExitCode.DONE
+
+
+def command_tree(words: Collection[str]) -> Any:
+    """The program as Typer's tree of commands; a command has its parameters where the words name it."""
+    return typer.main.get_command(_program(words))
 
 
 def _understand(words: list[str]) -> Any:
