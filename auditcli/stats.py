@@ -9,8 +9,9 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Integer, cast, extract, func, select
+from sqlalchemy import ColumnElement, Integer, func, literal_column, select
 
+from auditcli.dialects import Dialect
 from auditcli.log.query import read_aggregates
 from auditcli.log.reader import ALL, LogReader, Window
 from auditcli.model import Change, EventType, TableName
@@ -18,6 +19,7 @@ from auditcli.selection import Selection
 
 Key: TypeAlias = "datetime | TableName | EventType | str | None"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER = timedelta(minutes=15)
 
 
@@ -71,7 +73,7 @@ def _raw_counts(
         key_of = _KEYS[by]
         return ((key_of(change), change.event_type, 1) for change in reader.changes(selection, window))
     log = reader.tables.changelog.c
-    key = _key_columns(by, log)
+    key = _key_columns(by, log, reader.dialect)
     statement = select(*key, log.event_type, func.count()).group_by(*key, log.event_type)
     rows = read_aggregates(reader.connection, reader.tables, statement, criteria, watch=reader.watch)
     return _parsed(by, rows)
@@ -82,7 +84,7 @@ def _parsed(by: StatBy, rows: Iterable[Any]) -> Iterator[tuple[Any, EventType, i
         yield _key_of_row(by, key), EventType(event), count
 
 
-def _key_columns(by: StatBy, log: Any) -> tuple[ColumnElement[Any], ...]:
+def _key_columns(by: StatBy, log: Any, dialect: Dialect) -> tuple[ColumnElement[Any], ...]:
     if by is StatBy.TABLE:
         return (log.table_name, log.table_schema)
     if by is StatBy.ACTOR:
@@ -90,10 +92,8 @@ def _key_columns(by: StatBy, log: Any) -> tuple[ColumnElement[Any], ...]:
     if by is StatBy.EVENT:
         # Beside the event that every line is counted by.
         return (func.upper(log.event_type),)
-    # By quarters, the least that zones differ by: they become hours and days of the zone afterwards.
-    parts = tuple(extract(part, log.timestamp) for part in ("year", "month", "day", "hour"))
-    # Cast, since some databases have parts of a time with decimals.
-    return (*parts, cast(extract("minute", log.timestamp), Integer) // 15)
+    # The least that zones differ by: quarters become hours and days of the zone afterwards.
+    return (literal_column(dialect.quarters_sql.format(dialect.quote("timestamp")), Integer),)
 
 
 def _key_of_row(by: StatBy, key: list[Any]) -> Any:
@@ -101,8 +101,7 @@ def _key_of_row(by: StatBy, key: list[Any]) -> Any:
         return TableName(*key)
     if by in (StatBy.ACTOR, StatBy.EVENT):
         return key[0]
-    year, month, day, hour, quarter = map(int, key)
-    return datetime(year, month, day, hour, tzinfo=UTC) + quarter * _QUARTER
+    return _EPOCH + int(key[0]) * _QUARTER
 
 
 _KEYS: Mapping[StatBy, Callable[[Change], Any]] = {

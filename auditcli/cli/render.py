@@ -16,7 +16,7 @@ from enum import StrEnum
 from io import TextIOBase
 from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 
-from auditcli.cli.formats import Format, Record, json_text, machine_text, table_lines, write_delimited, write_json
+from auditcli.cli.formats import GAP, Format, Record, json_text, machine_text, table_lines, write_delimited, write_json
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,8 +129,27 @@ class Output:
         else:
             write_json(self.machine_stream, form, ({name: each[name] for name in columns} for each in records))
 
+    def room_beside(self, columns: Sequence[str], records: Sequence[Record]) -> int:
+        """How many characters a further column of this table may have."""
+        from auditcli.present import text_width
+
+        rows = self._rows(columns, records)
+        widths = (max(text_width(row[at]) for row in (columns, *rows)) for at in range(len(columns)))
+        return max(0, shutil.get_terminal_size().columns - sum(widths) - len(GAP) * len(columns))
+
+    def can_show(self, text: str) -> bool:
+        """Whether the characters can be written to stdout."""
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    def _rows(self, columns: Sequence[str], records: Sequence[Record]) -> list[list[str]]:
+        return [[self._cell(each[column]) for column in columns] for each in records]
+
     def _table(self, columns: Sequence[str], records: Sequence[Record]) -> None:
-        rows = [[self._cell(each[column]) for column in columns] for each in records]
+        rows = self._rows(columns, records)
         # Half a time, half a number or half an id would be another one.
         whole = _UNCUT | {name for name in columns if any(isinstance(each[name], datetime | int) for each in records)}
         room = shutil.get_terminal_size().columns if self.is_terminal else None
@@ -169,9 +188,12 @@ class Output:
         if not self._pages or not self.is_terminal or command is None:
             yield
             return
-        environment = {"LESS": "FRX", **os.environ}
+        encoding = sys.stdout.encoding or "utf-8"
+        environment = {"LESS": "FRX", **({"LESSCHARSET": "utf-8"} if encoding == "utf-8" else {}), **os.environ}
         try:
-            pager = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, text=True, encoding="utf-8")
+            pager = subprocess.Popen(
+                command, stdin=subprocess.PIPE, env=environment, encoding=encoding, errors="backslashreplace"
+            )
         except OSError:
             self.note(f"the pager {command[0]!r} can't be run; set $AUDIT_PAGER")
             yield

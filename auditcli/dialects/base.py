@@ -407,6 +407,9 @@ class Dialect(ABC):
     gap_grace: ClassVar[float] = 0
     """How many seconds an id may have been given out before its record can be seen by `dirty_read_sql`."""
 
+    quarters_sql: ClassVar[str] = "floor(extract(epoch FROM {}) / 900)"
+    """How many quarters of an hour a time is after 1970, in whole numbers."""
+
     def rows_sql(self, shape: TableShape, condition: str, *, as_bytes: bool = False, locking: bool = False) -> str:
         """Reads locator and stored values of the rows that meet a condition, and may lock them."""
         expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]

@@ -56,6 +56,7 @@ class MySQL(Dialect):
     read_only_sql: ClassVar[str | None] = "SET SESSION TRANSACTION READ ONLY"
     dirty_read_sql: ClassVar[str | None] = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
     gap_grace: ClassVar[float] = 0.5
+    quarters_sql: ClassVar[str] = "timestampdiff(SECOND, '1970-01-01', {}) DIV 900"
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
     client: ClassVar[str] = "mariadb DATABASE"
     capture_limits: ClassVar[tuple[str, ...]] = (

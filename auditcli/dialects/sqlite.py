@@ -50,6 +50,7 @@ _REPLACES = re.compile(r"\bON\s+CONFLICT\s+(?:REPLACE|IGNORE|FAIL|ROLLBACK)\b", 
 class SQLite(Dialect):
     """Facts and SQL text of SQLite."""
 
+    quarters_sql: ClassVar[str] = "strftime('%s', {}) / 900"
     name: ClassVar[str] = "sqlite"
     log_ids_follow_commits: ClassVar[bool] = True
     locks_whole_database: ClassVar[bool] = True

@@ -1,5 +1,6 @@
 """Values, changes, transactions and plans as lines of styled text, for people; both front ends draw these."""
 
+from auditcli.present.bars import bar
 from auditcli.present.changes import (
     cells_summary,
     change_heading,
@@ -37,6 +38,7 @@ __all__ = [
     "Span",
     "Style",
     "ago",
+    "bar",
     "cell_diff",
     "cells_summary",
     "change_heading",
