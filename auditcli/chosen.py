@@ -88,7 +88,7 @@ def _check_columns(reader: LogReader, selection: Selection) -> None:
     named = [(word.table, word.column) for each in words for word in (*each.any_of, *each.none_of)]
     if not named:
         return
-    known = _columns_ever(reader)
+    known = columns_ever(reader)
     if not known.keys() >= set(reader.tracked_tables()):
         # A log without its tables' shapes can't tell which columns there were.
         return
@@ -103,7 +103,7 @@ def _check_columns(reader: LogReader, selection: Selection) -> None:
             raise UsageError(f"no column {shown(column)}{where}", hint=guess.strip() or f"columns: {listed}")
 
 
-def _columns_ever(reader: LogReader) -> Mapping[TableName, set[str]]:
+def columns_ever(reader: LogReader) -> Mapping[TableName, set[str]]:
     """The columns that each table has, or had at any time that the log remembers."""
     found: dict[TableName, set[str]] = {}
     for stored in reader.execute(select(reader.tables.table_shape.c.shape)).scalars():

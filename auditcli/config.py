@@ -132,6 +132,13 @@ def config_files(environ: Mapping[str, str], folder: Path) -> list[ConfigFile]:
     return files
 
 
+def own_config_path(environ: Mapping[str, str]) -> Path:
+    """Where the user's own file is, or would be."""
+    home = environ.get("XDG_CONFIG_HOME")
+    folder = Path(home) if home else Path(environ.get("HOME") or Path.home()) / ".config"
+    return folder / "auditcli" / "config.toml"
+
+
 def database_url(text: str, folder: Path | None = None) -> URL:
     """A URL with a driver that is installed, from a URL or a SQLite file name (relative to `folder`)."""
     if "://" not in text:
@@ -203,9 +210,7 @@ def _project_file(folder: Path) -> ConfigFile | None:
 
 
 def _own_file(environ: Mapping[str, str]) -> ConfigFile | None:
-    home = environ.get("XDG_CONFIG_HOME")
-    folder = Path(home) if home else Path(environ.get("HOME") or Path.home()) / ".config"
-    path = folder / "auditcli" / "config.toml"
+    path = own_config_path(environ)
     return ConfigFile(path, _read_toml(path), is_own=True) if path.is_file() else None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event
 
 from auditcli.config import Target
 from auditcli.dialects import Dialect, dialect_named
@@ -25,6 +25,8 @@ LOCK_TIMEOUT = 5.0
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _PASSWORD_SECONDS = 60
+_STEPS_WITHOUT_LOOKING_UP = 200_000
+"""Steps of SQLite's machine, some milliseconds long."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,23 @@ def _sqlite_engine(url: URL, path: Path, lock_timeout: float) -> Engine:
     asked = {name: value for name, value in url.query.items() if name != "uri"}
     # `mode=rw` opens a file that is there and never creates one; a read-only file is then opened for reading.
     safe = url.set(database=f"file:{quote(str(path.absolute()))}", query={"mode": "rw", **asked, "uri": "true"})
-    return create_engine(safe, connect_args={"timeout": lock_timeout, "check_same_thread": False})
+    engine = create_engine(safe, connect_args={"timeout": lock_timeout, "check_same_thread": False})
+    _make_interruptible(engine)
+    return engine
+
+
+def _make_interruptible(engine: Engine) -> None:
+    """Let ^C end a statement of SQLite, which would otherwise be noticed when the statement has ended by itself."""
+
+    @event.listens_for(engine, "connect")
+    def look_up(driver_connection: Any, _record: object) -> None:
+        # Python raises KeyboardInterrupt as soon as it runs code of its own; the statement then ends "interrupted".
+        driver_connection.set_progress_handler(lambda: 0, _STEPS_WITHOUT_LOOKING_UP)
+
+    @event.listens_for(engine, "handle_error")
+    def tell(context: ExceptionContext) -> None:
+        if str(context.original_exception) == "interrupted":
+            raise KeyboardInterrupt
 
 
 def _prepare_connections(engine: Engine, statements: list[str]) -> None:

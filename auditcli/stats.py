@@ -9,8 +9,9 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, extract, func, select
+from sqlalchemy import ColumnElement, Integer, func, literal_column, select
 
+from auditcli.dialects import Dialect
 from auditcli.log.query import read_aggregates
 from auditcli.log.reader import ALL, LogReader, Window
 from auditcli.model import Change, EventType, TableName
@@ -18,6 +19,7 @@ from auditcli.selection import Selection
 
 Key: TypeAlias = "datetime | TableName | EventType | str | None"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER = timedelta(minutes=15)
 
 
@@ -51,10 +53,12 @@ def count_changes(
 
     Hours and days are those of `zone`; None stands for the local one.
     """
-    counts: dict[Key, Counter[EventType]] = {}
+    raw_counts: dict[Any, Counter[EventType]] = {}
     for raw, event, count in _raw_counts(reader, by, selection, window):
-        key = _shown_key(by, raw, zone)
-        counts.setdefault(key, Counter())[event] += count
+        raw_counts.setdefault(raw, Counter())[event] += count
+    counts: dict[Key, Counter[EventType]] = {}
+    for raw, counted in raw_counts.items():
+        counts.setdefault(_shown_key(by, raw, zone), Counter()).update(counted)
     lines = [StatLine(key, dict(counted)) for key, counted in counts.items()]
     if by in (StatBy.HOUR, StatBy.DAY):
         return sorted(lines, key=_time)
@@ -69,7 +73,7 @@ def _raw_counts(
         key_of = _KEYS[by]
         return ((key_of(change), change.event_type, 1) for change in reader.changes(selection, window))
     log = reader.tables.changelog.c
-    key = _key_columns(by, log)
+    key = _key_columns(by, log, reader.dialect)
     statement = select(*key, log.event_type, func.count()).group_by(*key, log.event_type)
     rows = read_aggregates(reader.connection, reader.tables, statement, criteria, watch=reader.watch)
     return _parsed(by, rows)
@@ -80,7 +84,7 @@ def _parsed(by: StatBy, rows: Iterable[Any]) -> Iterator[tuple[Any, EventType, i
         yield _key_of_row(by, key), EventType(event), count
 
 
-def _key_columns(by: StatBy, log: Any) -> tuple[ColumnElement[Any], ...]:
+def _key_columns(by: StatBy, log: Any, dialect: Dialect) -> tuple[ColumnElement[Any], ...]:
     if by is StatBy.TABLE:
         return (log.table_name, log.table_schema)
     if by is StatBy.ACTOR:
@@ -88,9 +92,8 @@ def _key_columns(by: StatBy, log: Any) -> tuple[ColumnElement[Any], ...]:
     if by is StatBy.EVENT:
         # Beside the event that every line is counted by.
         return (func.upper(log.event_type),)
-    # By quarters, the least that zones differ by: they become hours and days of the zone afterwards.
-    parts = tuple(extract(part, log.timestamp) for part in ("year", "month", "day", "hour"))
-    return (*parts, extract("minute", log.timestamp) // 15)
+    # The least that zones differ by: quarters become hours and days of the zone afterwards.
+    return (literal_column(dialect.quarters_sql.format(dialect.quote("timestamp")), Integer),)
 
 
 def _key_of_row(by: StatBy, key: list[Any]) -> Any:
@@ -98,8 +101,7 @@ def _key_of_row(by: StatBy, key: list[Any]) -> Any:
         return TableName(*key)
     if by in (StatBy.ACTOR, StatBy.EVENT):
         return key[0]
-    year, month, day, hour, quarter = map(int, key)
-    return datetime(year, month, day, hour, tzinfo=UTC) + quarter * _QUARTER
+    return _EPOCH + int(key[0]) * _QUARTER
 
 
 _KEYS: Mapping[StatBy, Callable[[Change], Any]] = {

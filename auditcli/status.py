@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,48 +28,50 @@ class TableStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """A log at a glance."""
+    """A log at a glance, without what has to be counted."""
 
     log: LogInfo
     tracking: Tracking
-    tables: tuple[TableStatus, ...]
-    changes: int
     first_at: datetime | None
     last: Change | None
     open_gaps: int
 
 
 def read_status(reader: LogReader) -> Status:
-    """Look at a log."""
-    per_table = _tables(reader)
+    """Look at a log: at once, whatever its size."""
     first = next(reader.changes(limit=1), None)
     return Status(
         log=check_log(reader.connection, reader.tables),
         tracking=read_tracking(reader.connection, reader.tables),
-        tables=per_table,
-        changes=sum(each.changes for each in per_table),
         first_at=None if first is None else first.timestamp,
         last=next(reader.changes(newest_first=True, limit=1), None),
         open_gaps=sum(gap.until_id is None for gap in reader.gaps()),
     )
 
 
-def _tables(reader: LogReader) -> tuple[TableStatus, ...]:
-    counted = _counts(reader)
+def count_tables(reader: LogReader) -> list[TableStatus]:
+    """What the log holds of each table: takes long where it holds many changes, and `reader.watch` sees how far it is.
+
+    Tables that have changes or are tracked.
+    """
     tracking = read_tracking(reader.connection, reader.tables)
     present = frozenset(read_shapes(reader.connection, reader.dialect).tables)
     stale = plan_capture(reader.connection, reader.tables, reader.dialect, tracking).refreshed
     triggers = triggered_tables(reader)
-    found = []
-    for table in sorted({*reader.tracked_tables(), *counted}, key=str):
-        changes, last_id = counted.get(table) or (0, None)
+    tables = reader.tracked_tables()
+    last_log_id = reader.last_id()
+    found, counted = [], 0
+    for table in tables:
+        changes, last_id = _count(reader, table)
+        counted += changes
+        reader.watch(counted, max(last_log_id, counted))
         capture = "triggers" if table in triggers else "listeners"
         if table not in present:
             capture = "dropped"
         elif table in stale:
             capture = "triggers (stale)"
         found.append(TableStatus(table, changes, last_id, capture))
-    return tuple(found)
+    return found
 
 
 def triggered_tables(reader: LogReader) -> set[TableName]:
@@ -81,10 +82,8 @@ def triggered_tables(reader: LogReader) -> set[TableName]:
     return {TableName(text, schema) for kind, schema, text in rows if kind == "triggered"}
 
 
-def _counts(reader: LogReader) -> Mapping[TableName, tuple[int, int]]:
-    """How many changes each table has, and the last one's id."""
-    log = reader.tables.changelog.c
-    grouped = select(log.table_name, log.table_schema, func.count(), func.max(log.id)).group_by(
-        log.table_name, log.table_schema
-    )
-    return {TableName(name, schema): (count, last) for name, schema, count, last in reader.execute(grouped)}
+def _count(reader: LogReader, table: TableName) -> tuple[int, int | None]:
+    """How many changes a table has and the last one's id, by the index alone where its name is the only such one."""
+    log_id = reader.tables.changelog.c.id
+    changes, last_id = reader.execute(select(func.count(), func.max(log_id)).where(*reader.in_table(table))).one()
+    return changes, last_id

@@ -16,10 +16,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
+def appearing(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """An empty file in the same folder, which takes the name in one step when the block ends, and goes when it fails.
 
     A file of that name is replaced at the end; until then, and where anything fails, it stays as it was.
+    Its permissions stay too, unless a `mode` is given.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint="name a file in it")
@@ -32,7 +33,7 @@ def appearing(path: Path) -> Iterator[Path]:
     try:
         yield unfinished
         _flush(unfinished)
-        unfinished.chmod(_permissions(path))
+        unfinished.chmod(_permissions(path) if mode is None else mode)
         unfinished.replace(path)
     except BaseException as error:
         unfinished.unlink(missing_ok=True)

@@ -43,9 +43,22 @@ def _run(words: list[str]) -> int:
         # Answered before anything is imported: scripts ask for it often.
         sys.stdout.write(f"auditcli {__version__}\n")
         return ExitCode.DONE
+    if "_AUDIT_COMPLETE" in os.environ:
+        return _complete(words)
     from auditcli.cli.program import run_words
 
     return run_words(words)
+
+
+def _complete(words: list[str]) -> int:
+    """Answer a shell that asks how a command line may go on."""
+    from auditcli.cli.completion import answer
+
+    try:
+        answer(os.environ, words)
+    except Exception:  # noqa: BLE001  # somebody is typing, and must not find an error in the line
+        return ExitCode.FAILURE
+    return ExitCode.DONE
 
 
 def _check_text(words: Sequence[str]) -> None:

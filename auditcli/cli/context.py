@@ -96,6 +96,13 @@ class AppContext:
         with self.database() as database, database.log() as reader:
             yield reader
 
+    @contextmanager
+    def watching(self, reader: LogReader, verb: str = "looked through") -> Iterator[None]:
+        """Say how far the reader has come along the log, where that takes long and a person watches."""
+        with self.out.progress() as tell:
+            reader.watch = lambda done, whole: tell(f"{verb} {done:,} of {whole:,} changes, ^C ends it")
+            yield
+
     def position(self, word: str, *, may_come: bool = False) -> Position:
         """The position that a word names; one in the future is refused, unless it `may_come`."""
         from auditcli.clock import utc_now

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 Record: TypeAlias = Mapping[str, Any]
 
-_GAP = "  "
+GAP = "  "
+"""What stands between the columns of a table."""
+
 _NARROWEST = 4
 _TSV_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -62,7 +64,7 @@ def table_lines(
     if not rows:
         return []
     widths = [max(text_width(line[position]) for line in (columns, *rows)) for position in range(len(columns))]
-    too_much = 0 if room is None else sum(widths) + len(_GAP) * (len(columns) - 1) - room
+    too_much = 0 if room is None else sum(widths) + len(GAP) * (len(columns) - 1) - room
     for _ in range(too_much):
         cut = [at for at, name in enumerate(columns) if name not in whole and widths[at] > _NARROWEST]
         if not cut:
@@ -92,7 +94,7 @@ def json_text(value: object) -> str:
 
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return _GAP.join(_fitted(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+    return GAP.join(_fitted(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _fitted(cell: str, width: int) -> str:

@@ -53,7 +53,7 @@ def log(
         raise UsageError("--sort orders transactions", hint="add --transactions")
     with app.log() as reader:
         chosen = app.choose(reader, words, selecting)
-        with app.out.paged():
+        with app.out.paged(), app.watching(reader):
             if transactions:
                 found = reader.transactions(chosen.selection, chosen.window, sort=sort or "time", limit=listing.limit)
                 _print_transactions(app, listing.format, _ordered(found, listing))

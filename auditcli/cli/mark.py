@@ -21,7 +21,7 @@ def mark(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="The name of this position.")] = None,
     at: Annotated[str | None, typer.Option(metavar="POSITION", help="Mark this position instead of now.")] = None,
     listing: Annotated[bool, typer.Option("--list", help="List the marks.")] = False,
-    delete: Annotated[str | None, typer.Option("--delete", metavar="NAME", help="Forget a mark.")] = None,
+    delete: Annotated[str | None, typer.Option("--delete", metavar="MARK", help="Forget a mark.")] = None,
 ) -> None:
     """Give a position of the log a name, to be used as @NAME.
 

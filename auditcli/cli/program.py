@@ -14,6 +14,7 @@ import typer
 from auditcli import __version__
 from auditcli.cli.apply import apply
 from auditcli.cli.at import at
+from auditcli.cli.completion import completion
 from auditcli.cli.context import AppContext, GlobalOptions
 from auditcli.cli.demo import demo
 from auditcli.cli.diff import diff
@@ -61,6 +62,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     resume,
     profile,
     tui,
+    completion,
 )
 
 _ABOUT = """Who changed this row, when, from what to what; and put it back, safely.
@@ -96,6 +98,11 @@ def _with_values(words: Sequence[str]) -> list[str]:
     """The words, an option whose value may be left out with the one that it then has: Typer knows no such options."""
     end = words.index("--") if "--" in words else len(words)
     return [*(_VALUES_LEFT_OUT.get(word, word) for word in words[:end]), *words[end:]]
+
+
+def command_tree(words: Collection[str]) -> Any:
+    """The program as Typer's tree of commands; a command has its parameters where the words name it."""
+    return typer.main.get_command(_program(words))
 
 
 def _understand(words: list[str]) -> Any:

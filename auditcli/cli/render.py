@@ -16,7 +16,7 @@ from enum import StrEnum
 from io import TextIOBase
 from typing import TYPE_CHECKING, TextIO, TypeVar, cast
 
-from auditcli.cli.formats import Format, Record, json_text, machine_text, table_lines, write_delimited, write_json
+from auditcli.cli.formats import GAP, Format, Record, json_text, machine_text, table_lines, write_delimited, write_json
 from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 Thing = TypeVar("Thing")
 
 _PATIENCE = 0.5
+_ERASE = "\x1b[K"
 _LONGEST_CELL = 200
 _UNCUT = {"transaction", "transaction_id", "change", "rows"}
 """Columns of a table that a narrow terminal leaves whole: one types them again, or reads a number in them."""
@@ -58,6 +59,7 @@ class Output:
         self._pages = pages
         self._color = choice(color or "auto", ColorMode, "--color")
         self._pager: TextIO | None = None
+        self._progress: _Progress | None = None
 
     @property
     def is_terminal(self) -> bool:
@@ -102,6 +104,7 @@ class Output:
         colored = self.has_color
         stream = self._stream
         for line in lines:
+            self._make_way()
             stream.write(self._styled(line, colored) + "\n")
 
     def text(self, text: str) -> None:
@@ -132,8 +135,27 @@ class Output:
         else:
             write_json(self.machine_stream, form, ({name: each[name] for name in columns} for each in records))
 
+    def room_beside(self, columns: Sequence[str], records: Sequence[Record]) -> int:
+        """How many characters a further column of this table may have."""
+        from auditcli.present import text_width
+
+        rows = self._rows(columns, records)
+        widths = (max(text_width(row[at]) for row in (columns, *rows)) for at in range(len(columns)))
+        return max(0, shutil.get_terminal_size().columns - sum(widths) - len(GAP) * len(columns))
+
+    def can_show(self, text: str) -> bool:
+        """Whether the characters can be written to stdout."""
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            return False
+        return True
+
+    def _rows(self, columns: Sequence[str], records: Sequence[Record]) -> list[list[str]]:
+        return [[self._cell(each[column]) for column in columns] for each in records]
+
     def _table(self, columns: Sequence[str], records: Sequence[Record]) -> None:
-        rows = [[self._cell(each[column]) for column in columns] for each in records]
+        rows = self._rows(columns, records)
         # Half a time, half a number or half an id would be another one.
         whole = _UNCUT | {name for name in columns if any(isinstance(each[name], datetime | int) for each in records)}
         room = shutil.get_terminal_size().columns if self.is_terminal else None
@@ -142,7 +164,7 @@ class Output:
     @property
     def machine_stream(self) -> TextIO:
         """Where a format for programs goes; on a terminal nothing in it is obeyed."""
-        return cast(TextIO, _Harmless(self._stream)) if self.is_terminal else self._stream
+        return cast(TextIO, _Harmless(self._stream, self._make_way)) if self.is_terminal else self._stream
 
     def counting(self, things: Iterable[Thing], noun: str) -> Iterator[Thing]:
         """The things as they come; where that takes long and a person watches stderr, how many there were so far."""
@@ -155,24 +177,15 @@ class Output:
     @contextmanager
     def progress(self) -> Iterator[Callable[[str], None]]:
         """A function that says how far long work has come, on one line of stderr and only where a person watches it."""
-        if self._quiet or not sys.stderr.isatty():
+        if self._quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield lambda _text: None
             return
-        last, told = time.monotonic(), False
-
-        def tell(text: str) -> None:
-            nonlocal last, told
-            if time.monotonic() > last + _PATIENCE:
-                sys.stderr.write(f"\r\x1b[K{visible(text)}")
-                sys.stderr.flush()
-                last, told = time.monotonic(), True
-
-        from auditcli.present import visible
-
+        self._progress = progress = _Progress()
         try:
-            yield tell
+            yield progress.tell
         finally:
-            sys.stderr.write("\r\x1b[K" if told else "")
+            progress.clear()
+            self._progress = None
 
     @contextmanager
     def paged(self) -> Iterator[None]:
@@ -181,9 +194,12 @@ class Output:
         if not self._pages or not self.is_terminal or command is None:
             yield
             return
-        environment = {"LESS": "FRX", **os.environ}
+        encoding = sys.stdout.encoding or "utf-8"
+        environment = {"LESS": "FRX", **({"LESSCHARSET": "utf-8"} if encoding == "utf-8" else {}), **os.environ}
         try:
-            pager = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, text=True, encoding="utf-8")
+            pager = subprocess.Popen(
+                command, stdin=subprocess.PIPE, env=environment, encoding=encoding, errors="backslashreplace"
+            )
         except OSError:
             self.note(f"the pager {command[0]!r} can't be run; set $AUDIT_PAGER")
             yield
@@ -200,6 +216,14 @@ class Output:
     @property
     def _stream(self) -> TextIO:
         return self._pager or sys.stdout
+
+    def _make_way(self) -> None:
+        """Take the line of progress from a terminal that is about to show something else."""
+        if self._progress is None or not self.is_terminal:
+            return
+        self._progress.clear()
+        # What the pager shows is the pager's.
+        self._progress.is_over = self._progress.is_over or self._pager is not None
 
     def _cell(self, value: object) -> str:
         from auditcli.present import shortened, time_text, visible
@@ -221,17 +245,46 @@ class Output:
 class _Harmless(TextIOBase):
     """A terminal that is only written what it can't obey; line ends and tabs are kept."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, make_way: Callable[[], None]) -> None:
         self._stream = stream
+        self._make_way = make_way
 
     def write(self, text: str, /) -> int:
         from auditcli.present import visible
 
+        self._make_way()
         parts = re.split(r"([\n\t])", text)
         return self._stream.write("".join(part if part in ("\n", "\t") else visible(part) for part in parts))
 
     def flush(self) -> None:
         self._stream.flush()
+
+
+class _Progress:
+    """One line of stderr that is written over and over, and not at all while work is quick."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._last = time.monotonic()
+        self._is_shown = False
+
+    def tell(self, text: str) -> None:
+        """Say how far the work has come, now and then."""
+        if self.is_over or time.monotonic() <= self._last + _PATIENCE:
+            return
+        from auditcli.present import visible
+
+        room = shutil.get_terminal_size().columns - 1
+        sys.stderr.write(f"\r{_ERASE}{visible(text)[:room]}")
+        sys.stderr.flush()
+        self._last, self._is_shown = time.monotonic(), True
+
+    def clear(self) -> None:
+        """Leave the line empty."""
+        if self._is_shown:
+            sys.stderr.write(f"\r{_ERASE}")
+            sys.stderr.flush()
+        self._is_shown = False
 
 
 def warn(text: str) -> None:

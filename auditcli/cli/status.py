@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from auditcli.cli.context import AppContext
@@ -10,7 +11,7 @@ from auditcli.cli.options import FormatOptions
 
 if TYPE_CHECKING:
     from auditcli.config import Target
-    from auditcli.status import Status
+    from auditcli.status import Status, TableStatus
 
 _COLUMNS = ("table", "changes", "last_id", "capture")
 
@@ -23,22 +24,26 @@ def status(app: AppContext, form: FormatOptions) -> None:
       audit status -u shop.db
       audit status -o json | jq .changes
     """
-    from auditcli.status import read_status
+    from auditcli.status import count_tables, read_status
 
     chosen = app.out.format(form.format)
     if chosen is Format.TABLE:
         _tell_target(app, app.target)
     with app.log() as reader:
         found = read_status(reader)
-        if chosen in (Format.JSON, Format.JSONL):
-            app.out.text(app.out.json_text(_facts(app.target, found)) + "\n")
-            return
         if chosen is Format.TABLE:
             _tell_log(app, found)
-        app.out.records(form.format, _COLUMNS, _table_records(found))
+        with app.watching(reader, "counted"):
+            tables = count_tables(reader)
+        if chosen in (Format.JSON, Format.JSONL):
+            app.out.text(app.out.json_text(_facts(app.target, found, tables)) + "\n")
+            return
+        if chosen is Format.TABLE:
+            _tell_size(app, tables)
+        app.out.records(form.format, _COLUMNS, _table_records(tables))
 
 
-def _facts(target: Target, found: Status) -> dict[str, Any]:
+def _facts(target: Target, found: Status, tables: Sequence[TableStatus]) -> dict[str, Any]:
     return {
         "database": target.masked_url,
         "chosen_by": target.origin,
@@ -46,19 +51,19 @@ def _facts(target: Target, found: Status) -> dict[str, Any]:
         "protected": target.protected,
         "log_uuid": found.log.uuid,
         "log_version": found.log.version,
-        "changes": found.changes,
+        "changes": sum(each.changes for each in tables),
         "first_at": found.first_at,
         "last_id": found.last and found.last.id,
         "last_at": found.last and found.last.timestamp,
         "last_actor": found.last and found.last.actor,
-        "tables": _table_records(found),
+        "tables": _table_records(tables),
     }
 
 
-def _table_records(found: Status) -> list[dict[str, Any]]:
+def _table_records(tables: Sequence[TableStatus]) -> list[dict[str, Any]]:
     return [
         {"table": str(each.table), "changes": each.changes, "last_id": each.last_id, "capture": each.capture}
-        for each in found.tables
+        for each in tables
     ]
 
 
@@ -73,9 +78,15 @@ def _tell_log(app: AppContext, found: Status) -> None:
     from auditcli.present import ago, counted, time_text
 
     older = "; `audit init` would upgrade it" if found.log.is_older else ""
-    app.out.note(f"log        {counted(found.changes, 'change')}, version {found.log.version}{older}")
+    app.out.note(f"log        version {found.log.version}{older}")
     if found.last is not None:
         when = f"{time_text(found.last.timestamp, utc=app.out.utc)} ({ago(found.last.timestamp, utc_now())})"
         app.out.note(f"last       #{found.last.id} {when} by {found.last.actor or 'nobody named'}")
     if found.open_gaps:
         app.out.note(f"gaps       {counted(found.open_gaps, 'table')} not recorded at present")
+
+
+def _tell_size(app: AppContext, tables: Sequence[TableStatus]) -> None:
+    from auditcli.present import counted
+
+    app.out.note(f"changes    {sum(each.changes for each in tables):,} of {counted(len(tables), 'table')}")

@@ -487,6 +487,9 @@ class Dialect(ABC):
 
     see_writers_right: ClassVar[str] = ""
 
+    quarters_sql: ClassVar[str] = "floor(extract(epoch FROM {}) / 900)"
+    """How many quarters of an hour a time is after 1970, in whole numbers."""
+
     def rows_sql(self, shape: TableShape, condition: str, *, as_bytes: bool = False, locking: bool = False) -> str:
         """Reads locator and stored values of the rows that meet a condition, and may lock them."""
         expressions = [*self.locator_sql(shape), *self.value_sql(shape, as_bytes=as_bytes)]

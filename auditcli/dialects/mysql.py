@@ -80,6 +80,7 @@ class MySQL(Dialect):
     open_writers_sql: ClassVar[str | None] = mysql_writers.OPEN
     sees_writers_sql: ClassVar[str | None] = mysql_writers.SEES_OPEN
     see_writers_right: ClassVar[str] = "GRANT PROCESS ON *.* TO this user"
+    quarters_sql: ClassVar[str] = "timestampdiff(SECOND, '1970-01-01', {}) DIV 900"
     lock_timeout_sql: ClassVar[str | None] = "SELECT @@innodb_lock_wait_timeout * 1000"
     client: ClassVar[str] = "mariadb DATABASE"
     capture_limits: ClassVar[tuple[str, ...]] = (

@@ -52,6 +52,7 @@ _REPLACES = re.compile(r"\bON\s+CONFLICT\s+(?:REPLACE|IGNORE|FAIL|ROLLBACK)\b", 
 class SQLite(Dialect):
     """Facts and SQL text of SQLite."""
 
+    quarters_sql: ClassVar[str] = "strftime('%s', {}) / 900"
     name: ClassVar[str] = "sqlite"
     netting: ClassVar[Netting | None] = SQLiteNetting()
     log_ids_follow_commits: ClassVar[bool] = True

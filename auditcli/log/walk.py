@@ -19,9 +19,10 @@ Watch: TypeAlias = Callable[[int, int], None]
 
 _FIRST = 20_000
 _LONGEST = 320_000
-_SHORTEST = 1_000
-_MOMENT = 0.1
-"""Seconds that a stretch should take; one that takes three times as long is followed by a shorter one."""
+_SHORTEST = 5_000
+_MOMENT = 0.2
+_TOO_LONG = 1.0
+"""Seconds that a stretch should take, and that the next one should not."""
 
 
 def nobody_watches(_done: int, _whole: int) -> None:
@@ -84,7 +85,7 @@ class Walk:
         took = time.monotonic() - started
         if took < _MOMENT:
             self._length = min(2 * self._length, _LONGEST)
-        elif took > 3 * _MOMENT:
+        elif took > _TOO_LONG:
             self._length = max(self._length // 2, _SHORTEST)
 
     def reached(self, log_id: int) -> None:

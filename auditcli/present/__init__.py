@@ -1,5 +1,6 @@
 """Values, changes, transactions and plans as lines of styled text, for people; both front ends draw these."""
 
+from auditcli.present.bars import bar
 from auditcli.present.caveats import caveat_texts
 from auditcli.present.changes import (
     GroupKey,
@@ -47,6 +48,7 @@ __all__ = [
     "Span",
     "Style",
     "ago",
+    "bar",
     "caveat_texts",
     "cell_diff",
     "cells_summary",

@@ -176,14 +176,14 @@ def in_terminal(
     os.close(slave)
     os.write(master, answers.encode())
     try:
-        screen = _all_sent(master, process, interrupt_at)
+        screen = all_sent(master, process, interrupt_at)
         return process.wait(timeout=30), screen
     finally:
         process.kill()
         os.close(master)
 
 
-def _all_sent(master: int, process: subprocess.Popen[bytes], interrupt_at: str | None) -> str:
+def all_sent(master: int, process: subprocess.Popen[bytes] | None = None, interrupt_at: str | None = None) -> str:
     """Everything until the other side of the terminal is closed."""
     sent = ""
     while True:
@@ -194,7 +194,7 @@ def _all_sent(master: int, process: subprocess.Popen[bytes], interrupt_at: str |
         if not part:
             return sent.replace("\r\n", "\n")
         sent += part.decode("utf-8", "replace")
-        if interrupt_at is not None and interrupt_at in sent:
+        if process is not None and interrupt_at is not None and interrupt_at in sent:
             process.send_signal(signal.SIGINT)
             interrupt_at = None
 

@@ -22,7 +22,7 @@ from auditcli.errors import AuditError, UsageError
 from auditcli.init import Wishes, plan_preparation, prepare
 from auditcli.log.reader import LogReader
 from auditcli.log.tables import log_tables
-from auditcli.status import read_status
+from auditcli.status import count_tables
 
 pytestmark = pytest.mark.thorough
 
@@ -68,8 +68,8 @@ def log(engine: Engine) -> list[tuple[object, ...]]:
 
 def capture(engine: Engine) -> dict[str, str]:
     with engine.connect() as connection:
-        found = read_status(LogReader(connection, log_tables(), dialect=dialect_named("sqlite")))
-        return {each.table.name: each.capture for each in found.tables}
+        found = count_tables(LogReader(connection, log_tables(), dialect=dialect_named("sqlite")))
+        return {each.table.name: each.capture for each in found}
 
 
 def test_what_another_program_writes_is_in_the_log(engine: Engine, path: Path) -> None:
