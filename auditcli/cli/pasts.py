@@ -11,7 +11,7 @@ from auditcli.errors import UsageError
 
 if TYPE_CHECKING:
     from auditcli.asof import Past
-    from auditcli.model import Image, TableName
+    from auditcli.model import Image, JsonValue, TableName
     from auditcli.present import Line
     from auditcli.related import Member
 
@@ -77,8 +77,15 @@ def _print_delimited(app: AppContext, form: Format, past: Past) -> None:
             hint="choose one with --table, or print them all with -o jsonl",
         )
     for table in past.tables:
-        rows = ([image.get(column) for column in table.columns] for image in past.rows(table))
+        rows = ([_number(image.get(column)) for column in table.columns] for image in past.rows(table))
         write_delimited(app.out.machine_stream, form, table.columns, rows)
+
+
+def _number(value: JsonValue) -> JsonValue:
+    """A number as it is written, without the tag that says how exact it is; any other value as it is."""
+    if isinstance(value, dict) and len(value) == 1:
+        return value.get("$decimal", value.get("$float", value))
+    return value
 
 
 def _rows_with_tables(past: Past) -> Iterator[dict[str, object]]:

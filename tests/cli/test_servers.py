@@ -113,7 +113,10 @@ def test_values_keep_their_scale(story: Server) -> None:
         "diff table:orders",
         "diff --since 1h --stat",
         "row customer/1",
+        "row customer/1 --related",
         "blame customer/1",
+        "blame customer/1 --at 6",
+        "at 1h -o json",
         "stats --by hour",
         "stats --by table",
         "export -o csv",
@@ -128,6 +131,24 @@ def test_a_command_answers(story: Server, command: str) -> None:
 
     assert ran.code == 0, ran.err
     assert "error" not in ran.err
+
+
+def test_a_table_as_it_was_has_its_numbers_as_they_are_written(story: Server, tmp_path: Path) -> None:
+    ran = story.audit("at", "5", "--table", "orders", "-o", "csv")
+    to = tmp_path / "copy.db"
+    copied = story.audit("at", "5", "--to", str(to), "--yes")
+
+    assert ran.lines == ["id,customer_id,total,status", "1,1,5.00,pending", "2,1,7.25,shipped", "3,2,1.00,pending"]
+    assert (copied.code, "wrote 2 tables with 5 rows" in copied.err) == (0, True), copied.err
+
+
+def test_a_customer_that_is_gone_has_her_orders(story: Server) -> None:
+    gone = _lines(story.audit("row", "customer/2", "--related", "-o", "jsonl"))
+    then = story.audit("row", "customer/2", "--related", "--at", "5", "-o", "json")
+
+    deleted = {(each["table"], each["row_id"]) for each in gone if each["event_type"] == "DELETE"}
+    assert deleted == {("customer", "2"), ("orders", "3")}
+    assert [(each["table"], each["row_id"]) for each in json.loads(then.out)] == [("customer", "2"), ("orders", "3")]
 
 
 def test_what_went_wrong_is_taken_back_and_what_came_since_stays(story: Server) -> None:
