@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
+from auditcli.applying.misfits import REFUSALS
 from auditcli.applying.refusal import Refused
 from auditcli.applying.writing import Writing, image_after, present_key
 from auditcli.capture.recorder import Unit
@@ -157,6 +158,10 @@ class NetWriting(Writing):
         except IntegrityError as error:
             self._check_still_open(error)
             done = False
+        except REFUSALS as error:
+            if not self._dialect.is_refused_value(error):
+                raise
+            done = False
         if not done:
             self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
@@ -168,7 +173,7 @@ class NetWriting(Writing):
         refused = []
         for step in steps:
             try:
-                with self._taken_back_where_refused():
+                with self._taken_back_where_refused(step):
                     self._run(step, rows.get(id(step)), unit)
             except IntegrityError as error:
                 refused.append((step, error))
@@ -199,7 +204,7 @@ class SingleWriting(Writing):
                 refused[single.step].append((single, refused[single.step][0][1]))
                 continue
             try:
-                with self._taken_back_where_refused():
+                with self._taken_back_where_refused(single.part):
                     keys[single.step] = self._write_single(single.part, keys[single.step])
             except IntegrityError as error:
                 refused[single.step] = [(single, error)]
@@ -231,7 +236,7 @@ class SingleWriting(Writing):
         unit = self.recorder.unit()
         self._prepare(unit, [last], {id(last): row})
         try:
-            with self._taken_back_where_refused():
+            with self._taken_back_where_refused(last):
                 self._run(last, row, unit)
         except IntegrityError:
             return False

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from auditcli import codec
+from auditcli.applying.misfits import REFUSALS, misfit
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.applying.writes import step_sql
 from auditcli.capture.recorder import Recorder, Unit
@@ -235,8 +236,11 @@ class Writing:
         return run(self._connection, sql, values)
 
     @contextmanager
-    def _taken_back_where_refused(self) -> Iterator[None]:
-        """What a constraint refuses inside this block leaves nothing, and the transaction can go on."""
+    def _taken_back_where_refused(self, step: Step) -> Iterator[None]:
+        """What a constraint refuses inside this block leaves nothing, and the transaction can go on.
+
+        Raises PlanConflict where a column can't hold a value of the step.
+        """
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         try:
             yield
@@ -245,6 +249,11 @@ class Writing:
             self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
             raise
+        except REFUSALS as error:
+            if not self._dialect.is_refused_value(error):
+                raise
+            self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            raise misfit(self._connection, self._dialect, self._scene.shape(step.table), step, error) from error
         self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
     def _check_still_open(self, error: IntegrityError) -> None:
