@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError
 
+from auditcli.applying.misfits import REFUSALS, misfit
 from auditcli.applying.refusal import PlanConflict, step_word
 from auditcli.applying.ways import NetWriting
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.clock import Clock
-from auditcli.driver import run
 from auditcli.fold import Absent, Value
 from auditcli.plan import Conflict, ConflictKind, Step, StepKind, shown
 from auditcli.rows import LiveRow
@@ -23,8 +23,6 @@ from auditcli.shape import TableShape
 from auditcli.transfer import Transfer
 
 _SAVEPOINT = "auditcli_carry"
-_REFUSALS = (StatementError, OverflowError, UnicodeEncodeError)
-"""What statements raise, the drivers' own refusals of values included."""
 
 
 class CarriedWriting(NetWriting):
@@ -56,7 +54,7 @@ class CarriedWriting(NetWriting):
         try:
             with self._whole_or_nothing():
                 return super()._write_batch(sql, batch)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             if isinstance(error, IntegrityError) or not self._dialect.is_refused_value(error):
                 raise
             return False
@@ -74,7 +72,7 @@ class CarriedWriting(NetWriting):
                     raise self._not_held(step, error) from error
                 self._check_still_open(error)
                 refused.append((step, error))
-            except _REFUSALS as error:
+            except REFUSALS as error:
                 if not self._dialect.is_refused_value(error):
                     raise
                 raise self._not_held(step, error) from error
@@ -86,7 +84,7 @@ class CarriedWriting(NetWriting):
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         try:
             yield
-        except (*_REFUSALS, PlanConflict) as error:
+        except (*REFUSALS, PlanConflict) as error:
             is_over = self._dialect.lost_race(error)
             if not is_over and self._dialect.in_transaction(self._connection.connection.driver_connection):
                 self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
@@ -96,48 +94,7 @@ class CarriedWriting(NetWriting):
     # Saying which value it was.
 
     def _not_held(self, step: Step, error: BaseException) -> PlanConflict:
-        reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-        column = self._column_named(step, reason) or self._column_found(step) or self._column_quoted(step, reason)
-        value = next((cell.target for cell in step.cells if cell.column == column), None)
-        what = f"{step_word(step)} {column}: {shown(value)}" if column else step_word(step)
-        message = f"{what} can't be stored: {reason}"
-        found = Conflict(ConflictKind.CONSTRAINT, step.table, step.row, column, message)
-        return PlanConflict((found,), "a value does not fit")
-
-    @staticmethod
-    def _column_named(step: Step, reason: str) -> str | None:
-        """The column that the database names by itself."""
-        marks = ("'{}'", '"{}"', "`{}`")
-        return next(
-            (
-                cell.column
-                for cell in step.cells
-                if any(mark.format(cell.column) in reason for mark in marks) or reason.endswith(f".{cell.column}")
-            ),
-            None,
-        )
-
-    def _column_found(self, step: Step) -> str | None:
-        """The first column whose value the database refuses even by itself."""
-        shape = self._scene.shape(step.table)
-        for cell in step.cells:
-            if isinstance(cell.target, Absent):
-                continue
-            bound = self._dialect.bind(cell.target, shape.known_column(cell.column))
-            try:
-                with self._whole_or_nothing():
-                    run(self._connection, f"SELECT {bound.sql}", bound.values).fetchall()
-            except _REFUSALS:
-                return cell.column
-        return None
-
-    def _column_quoted(self, step: Step, reason: str) -> str | None:
-        """The one column whose value the database's words repeat."""
-        shape = self._scene.shape(step.table)
-        set_to = [(cell.column, cell.target) for cell in step.cells if not isinstance(cell.target, Absent)]
-        bound = [(column, self._dialect.bind(value, shape.known_column(column))) for column, value in set_to]
-        quoted = [column for column, part in bound if any(f"'{value}'" in reason for value in part.values)]
-        return quoted[0] if len(quoted) == 1 else None
+        return misfit(self._connection, self._dialect, self._scene.shape(step.table), step, error)
 
     def _give_up(self, steps: Sequence[Step], reason: str) -> NoReturn:
         conflicts = [found for step in steps for found in self._not_kept(step)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
+from auditcli.applying.misfits import REFUSALS
 from auditcli.applying.refusal import Refused
 from auditcli.applying.writing import Writing, image_after, present_key
 from auditcli.capture.recorder import Unit
@@ -158,6 +159,10 @@ class NetWriting(Writing):
         except IntegrityError as error:
             self._check_still_open(error)
             done = False
+        except REFUSALS as error:
+            if not self._dialect.is_refused_value(error):
+                raise
+            done = False
         if not done:
             self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
         self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
@@ -169,7 +174,7 @@ class NetWriting(Writing):
         refused = []
         for step in steps:
             try:
-                with self._taken_back_where_refused():
+                with self._taken_back_where_refused(step):
                     self._run(step, rows.get(id(step)), unit)
             except IntegrityError as error:
                 refused.append((step, error))
@@ -232,7 +237,7 @@ class SingleWriting(Writing):
         unit = self.recorder.unit()
         self._prepare(unit, [last], {id(last): row})
         try:
-            with self._taken_back_where_refused():
+            with self._taken_back_where_refused(last):
                 self._run(last, row, unit)
         except IntegrityError:
             return False
@@ -257,7 +262,7 @@ class SingleWriting(Writing):
     def _refusal(self, single: Single, keys: list[Image]) -> IntegrityError | None:
         """Do one part; what a constraint says against it, None where it is done."""
         try:
-            with self._taken_back_where_refused():
+            with self._taken_back_where_refused(single.part):
                 keys[single.step] = self._write_single(single.part, keys[single.step])
         except IntegrityError as error:
             return error

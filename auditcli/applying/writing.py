@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from auditcli import codec
+from auditcli.applying.misfits import REFUSALS, misfit
 from auditcli.applying.refusal import PlanConflict, Refused, step_word
 from auditcli.capture.recorder import Recorder, Unit
 from auditcli.dialects import Fragment
@@ -248,8 +249,11 @@ class Writing:
             raise IntegrityError(error.statement, error.params, error.orig or error) from error
 
     @contextmanager
-    def _taken_back_where_refused(self) -> Iterator[None]:
-        """What a constraint refuses inside this block leaves nothing, and the transaction can go on."""
+    def _taken_back_where_refused(self, step: Step) -> Iterator[None]:
+        """What a constraint refuses inside this block leaves nothing, and the transaction can go on.
+
+        Raises PlanConflict where a column can't hold a value of the step.
+        """
         self._execute(f"SAVEPOINT {_SAVEPOINT}")
         try:
             yield
@@ -258,6 +262,11 @@ class Writing:
             self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
             raise
+        except REFUSALS as error:
+            if not self._dialect.is_refused_value(error):
+                raise
+            self._execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            raise misfit(self._connection, self._dialect, self._scene.shape(step.table), step, error) from error
         self._execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
 
     def _check_still_open(self, error: IntegrityError) -> None:

@@ -165,8 +165,8 @@ RETYPED = {
     "mysql": "ALTER TABLE {t} MODIFY price DATE",
 }
 NARROWED = {
-    "postgresql": ("ALTER TABLE {t} ALTER name TYPE varchar(2)", 5),
-    "mysql": ("ALTER TABLE {t} MODIFY name VARCHAR(2)", 8),
+    "postgresql": "ALTER TABLE {t} ALTER name TYPE varchar(2)",
+    "mysql": "ALTER TABLE {t} MODIFY name VARCHAR(2)",
 }
 
 
@@ -182,8 +182,8 @@ def test_changes_of_a_table_that_is_another_one_by_now_are_conflicts_with_names(
             "note",
         )
     else:
-        cases["column retyped"] = (RETYPED[any_engine.name], 8, "price")
-        cases["column narrowed"] = (*NARROWED[any_engine.name], "name")
+        cases["column retyped"] = (RETYPED[any_engine.name], 5, "item_6/1 price: 250")
+        cases["column narrowed"] = (NARROWED[any_engine.name], 5, "name")
     names = {f"item_{number}": case for number, case in enumerate(cases.values())}
     columns = "(id INTEGER PRIMARY KEY, name VARCHAR(9), price INTEGER)"
     store = Watched(any_engine, *(f"CREATE TABLE {name} {columns}" for name in names))
