@@ -166,17 +166,29 @@ class _Check:
             }
         if child is None or not leaving:
             return
-        replaced = {word for word, _ in self._values(shape.table, reference.referred_columns, after=True)}
+        coming = dict(self._values(shape.table, reference.referred_columns, after=True))
+        respelt = {at: values for at, values in coming.values() if self._steps[at].kind is StepKind.UPDATE}
         dependants: dict[int, list[LiveRow]] = {}
         for row in self._live(child, reference.columns, leaving):
             if not self._lets_go(child, row, reference.columns):
                 word = key_word(row.image, reference.columns)
                 at, _ = leaving.get(word) or self._loosely(child, reference, row, leaving)
+                if self._still_refers(shape, reference, row, respelt.get(at)):
+                    continue
                 # Another row comes to the key that it refers to.
-                if word not in replaced or self._action(at, reference) in CHANGES_CHILD:
+                if word not in coming or self._action(at, reference) in CHANGES_CHILD:
                     dependants.setdefault(at, []).append(row)
         for position, rows in dependants.items():
             self._judge_dependants(position, reference, child, rows)
+
+    def _still_refers(
+        self, parent: TableShape, reference: ForeignKeyShape, row: LiveRow, new: KeyValues | None
+    ) -> bool:
+        """Whether the database takes the parent's new key for the one that the row refers to, and leaves the row so."""
+        if new is None or (reference.on_update in CHANGES_CHILD and self._around.rows.dialect.cascades_spellings):
+            return False
+        values = tuple(row.image[column] for column in reference.columns)
+        return self._around.rows.are_equal_to(parent, reference.referred_columns, values, [new])
 
     def _loosely(
         self, child: TableShape, reference: ForeignKeyShape, row: LiveRow, leaving: dict[Word, tuple[int, KeyValues]]

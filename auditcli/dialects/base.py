@@ -446,6 +446,9 @@ class Dialect(ABC):
     def is_broken_reference(self, error: BaseException) -> bool:
         """Whether a foreign key refused a statement or the commit."""
 
+    cascades_spellings: ClassVar[bool] = True
+    """Whether references follow a key that becomes another one which its collation takes for the same."""
+
     def is_hidden_refusal(self, error: BaseException) -> bool:
         """Whether a constraint refused a statement though the driver gives its error another class."""
         return False

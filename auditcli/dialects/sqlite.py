@@ -77,6 +77,7 @@ class SQLite(Dialect):
     lock_timeout_sql: ClassVar[str | None] = "PRAGMA busy_timeout"
     foreign_key_check_sql: ClassVar[str | None] = "PRAGMA foreign_key_check"
     adds_foreign_keys: ClassVar[bool] = False
+    cascades_spellings: ClassVar[bool] = False
 
     def lock_sql(self, log_table: TableName) -> str:
         # A read first would fail with "database is locked" in WAL mode once another connection has written.

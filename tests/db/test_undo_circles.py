@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from auditcli.apply import apply_plan
 from auditcli.log.tables import log_tables
 from auditcli.undo import plan_undo
+from tests.db.recorded import enforce_foreign_keys
 from tests.db.watched import Watched
 
 pytestmark = pytest.mark.thorough
@@ -60,3 +61,21 @@ def test_rows_that_swapped_their_keys_swap_back_with_the_only_row_that_may_follo
     apply_plan(any_engine, plan)
 
     assert watched.query("SELECT b_id FROM c ORDER BY k") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("action", ["RESTRICT", "CASCADE", "SET NULL"])
+def test_a_key_that_was_spelt_otherwise_goes_back_under_those_who_refer_to_it_in_any_spelling(
+    engine: Engine, action: str
+) -> None:
+    event.listen(engine, "connect", enforce_foreign_keys)
+    watched = Watched(
+        engine,
+        "CREATE TABLE b (id TEXT COLLATE NOCASE PRIMARY KEY NOT NULL)",
+        f"CREATE TABLE c (k INTEGER PRIMARY KEY, b_id TEXT REFERENCES b ON UPDATE {action})",
+    )
+    watched.write("INSERT INTO b VALUES ('X')", "INSERT INTO c VALUES (1, 'x')")
+    watched.write("UPDATE b SET id = 'x'")
+
+    _undo(watched, [3])
+
+    assert (watched.query("SELECT * FROM b"), watched.query("SELECT * FROM c")) == ([("X",)], [(1, "x")])

@@ -10,20 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, create_engine, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import create_engine
 
-import auditcli
-from auditcli import codec
-from auditcli.apply import apply_plan
-from auditcli.driver import define, dialect_of
-from auditcli.log.schema import read_shapes
+from auditcli.driver import define
 from auditcli.log.tables import log_tables
-from auditcli.model import TableName
-from auditcli.plan import Plan
-from auditcli.rows import RowReader
-from auditcli.undo import plan_redo, plan_undo
 from tests.databases import scratch_url
+from tests.db.histories import History, Part, Transaction
+from tests.db.rewound import Rewound
 from tests.db.watched import Watched
 from tests.soak import soaking
 
@@ -111,10 +104,8 @@ BEGINNING = [
 
 
 @dataclass(frozen=True)
-class Watch:
-    """A database whose tables are recorded by triggers."""
-
-    engine: Engine
+class Watch(Rewound):
+    """A database whose tables are the same for all histories."""
 
     def clear(self) -> None:
         """Forget all rows, and the log of them."""
@@ -128,53 +119,10 @@ class Watch:
             for statement in emptied:
                 define(connection, statement)
 
-    def run(self, script: Sequence[Sequence[str]]) -> None:
-        """Run transactions as far as the database accepts them."""
-        for transaction in script:
-            with self.engine.connect() as connection:
-                self._run(connection, transaction)
-                try:
-                    connection.commit()
-                except DBAPIError:
-                    connection.rollback()
 
-    def _run(self, connection: Connection, statements: Sequence[str]) -> None:
-        for statement in statements:
-            try:
-                with connection.begin_nested():
-                    define(connection, statement)
-            except DBAPIError:
-                continue
-
-    def rows(self) -> dict[str, list[str]]:
-        """All rows, as the codec writes them."""
-        with self.engine.connect() as connection:
-            dialect = dialect_of(connection)
-            shapes = read_shapes(connection, dialect).tables
-            reader = RowReader(connection, dialect)
-            pages = {name: reader.page(shapes[TableName(name)], None, 1000) for name in COLUMNS}
-            return {name: sorted(codec.dump(row.image) for row in page) for name, page in pages.items()}
-
-    def ids(self) -> list[int]:
-        """The ids of all records."""
-        with self.engine.connect() as connection:
-            return list(connection.scalars(select(LOG.changelog.c.id).order_by(LOG.changelog.c.id)))
-
-    def undo(self, ids: Sequence[int]) -> Plan:
-        """The plan that takes these back."""
-        with self.engine.connect() as connection:
-            return plan_undo(connection, LOG, ids=ids)
-
-    def redo(self) -> Plan:
-        """The plan that takes the last undo back."""
-        with self.engine.connect() as connection:
-            return plan_redo(connection, LOG, actor="undoer")
-
-    def apply(self, plan: Plan) -> bool:
-        """Apply a plan that must not be in conflict; whether it wrote anything."""
-        assert plan.conflicts == ()
-        with auditcli.context(actor="undoer"):
-            return apply_plan(self.engine, plan).transaction_id is not None
+def _history(script: Sequence[Sequence[str]]) -> History:
+    """Each list of statements as a transaction."""
+    return [Transaction((Part(tuple(statements)),)) for statements in script]
 
 
 @pytest.fixture(
@@ -185,7 +133,7 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
     with scratch_url(kind, Path()) as url:
         engine = create_engine(url)
         Watched(engine, *tables)
-        yield Watch(engine)
+        yield Watch(engine, tuple(COLUMNS))
         engine.dispose()
 
 
@@ -193,29 +141,26 @@ def watch(request: pytest.FixtureRequest) -> Iterator[Watch]:
 @given(TRANSACTIONS)
 def test_undo_redo_and_undo_again_lead_to_start_end_and_start(watch: Watch, script: list[Any]) -> None:
     watch.clear()
-    watch.run(BEGINNING)
-    start, known = watch.rows(), len(watch.ids())
-    watch.run(script)
-    end = watch.rows()
-    ids = watch.ids()[known:]
+    watch.run(_history(BEGINNING))
+    stretches = watch.run(_history(script))
 
-    for _ in range(2 if ids else 0):
-        if not watch.apply(watch.undo(ids)):
-            assert start == end
+    for _ in range(2 if stretches else 0):
+        undone = watch.apply_cleanly(watch.undo(stretches))
+        assert watch.rows() == stretches[0].before
+        if undone.transaction_id is None:
             break
-        assert watch.rows() == start
-        assert watch.undo(ids).nothing_but_already
-        watch.apply(watch.redo())
-        assert watch.rows() == end
+        assert watch.undo(stretches).nothing_but_already
+        watch.apply_cleanly(watch.redo())
+        assert watch.rows() == stretches[-1].after
 
 
 @pytest.mark.parametrize("watch", [("postgresql", ON_POSTGRESQL)], ids=["postgresql"], indirect=True)
 def test_a_key_that_another_row_takes_over_leaves_no_reference_behind(watch: Watch) -> None:
     watch.clear()
-    watch.run([["INSERT INTO hen VALUES (1, 1), (2, 2)", "INSERT INTO egg VALUES (1, 1), (2, 2)"]])
-    start, known = watch.rows(), len(watch.ids())
-    watch.run([[f"UPDATE egg SET id = {new} WHERE id = {old}" for old, new in ((1, 9), (2, 1), (9, 2))]])
+    watch.run(_history([["INSERT INTO hen VALUES (1, 1), (2, 2)", "INSERT INTO egg VALUES (1, 1), (2, 2)"]]))
+    moves = [f"UPDATE egg SET id = {new} WHERE id = {old}" for old, new in ((1, 9), (2, 1), (9, 2))]
+    stretches = watch.run(_history([moves]))
 
-    watch.apply(watch.undo(watch.ids()[known:]))
+    watch.apply_cleanly(watch.undo(stretches))
 
-    assert watch.rows() == start
+    assert watch.rows() == stretches[0].before
