@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import DBAPIError
@@ -149,7 +150,7 @@ class _Finder:
         step = _step(rules, columns, [self._reader.change(log_id) for log_id in example])
         return Bulk(rules.table, columns, rows, _runs(ids), rows == len(ids), step)
 
-    def _reading(self, shape: TableShape):  # type: ignore[no-untyped-def]
+    def _reading(self, shape: TableShape) -> AbstractContextManager[None]:
         return ValueReading(self._reader.connection, self._reader.dialect).of(shape)
 
     def _first_id(self, criteria: Criteria) -> int:

@@ -126,8 +126,11 @@ def decode(value: JsonValue) -> Any:
 
 def same(left: JsonValue, right: JsonValue) -> bool:
     """Whether two image values are the same stored value: 1, 1.0, True and "1" are four different ones."""
-    if type(left) is not type(right):
+    kind = type(left)
+    if kind is not type(right):
         return False
+    if kind in _PLAIN:
+        return left == right
     if isinstance(left, float) and isinstance(right, float):
         return struct.pack("d", left) == struct.pack("d", right)
     if isinstance(left, dict) and isinstance(right, dict):

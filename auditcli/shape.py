@@ -97,7 +97,12 @@ class TableShape:
 
     def column(self, name: str) -> ColumnShape | None:
         """The column of that name, if there is one."""
-        return next((column for column in self.columns if column.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, ColumnShape]:
+        # Of two of one name, the first.
+        return {column.name: column for column in reversed(self.columns)}
 
     def known_column(self, name: str) -> ColumnShape:
         """The column of that name; one that is not there any more has no type."""

@@ -10,6 +10,7 @@ import sqlalchemy
 
 from benchmarks.capture import capture_rows
 from benchmarks.reading import reading_rows
+from benchmarks.replay import replay_rows
 from benchmarks.rounds import HEADER
 from benchmarks.startup import startup_rows
 from benchmarks.tail import tail_rows
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
     versions = f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}"
     print(f"{versions}, SQLite {sqlite3.sqlite_version}, {rounds} rounds, medians")
     print(HEADER)
-    for rows in (capture_rows, trigger_rows, startup_rows, reading_rows, tail_rows, undo_rows):
+    for rows in (capture_rows, trigger_rows, startup_rows, reading_rows, tail_rows, undo_rows, replay_rows):
         for ratio in rows(rounds):
             print(ratio.row(), flush=True)
     return 0

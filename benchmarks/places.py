@@ -79,8 +79,8 @@ def opened(url: URL) -> Database:
     return open_database(Target(url, origin="benchmark"), writing=True)
 
 
-def fill(database: Database, rows: int) -> None:
-    """Make the table with so many rows, and have triggers record it."""
+def fill(database: Database, rows: int, *, triggers: bool = True) -> None:
+    """Make the table with so many rows, and have triggers record it, if they are to."""
     values = [
         (number, f"Track {number}", number % 347, number % 25, "Angus Young, Malcolm Young", 200_000, number, 99)
         for number in range(1, rows + 1)
@@ -90,5 +90,6 @@ def fill(database: Database, rows: int) -> None:
         connection.exec_driver_sql(CREATE)
         for start in range(0, rows, 10_000):
             connection.exec_driver_sql(f"INSERT INTO item VALUES ({marks})", values[start : start + 10_000])
-    with database.engine.connect() as connection:
-        prepare(connection, database.tables, database.dialect, Wishes(triggers=True), now=utc_now())
+    if triggers:
+        with database.engine.connect() as connection:
+            prepare(connection, database.tables, database.dialect, Wishes(triggers=True), now=utc_now())

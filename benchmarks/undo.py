@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 from sqlalchemy import Connection, create_engine, make_url, text
 
@@ -104,12 +105,12 @@ def _of_pairs(name: str, pairs: list[tuple[float, float]], bar: float | None) ->
     return Ratio(name, statistics.median(ratios), min(ratios), max(ratios), mine, bar)
 
 
-def bad_update(database: Database) -> str:
-    """Change a column of all rows, as a tracked application does; returns the transaction."""
+def bad_update(database: Database, where: str = "1 = 1") -> str:
+    """Change a column of all rows, or of some, as a tracked application does; returns the transaction."""
     application = create_engine(database.engine.url)
     auditcli.track(application)
     with application.begin() as connection:
-        connection.execute(text("UPDATE item SET price = price + 1"))
+        connection.execute(text(f"UPDATE item SET price = price + 1 WHERE {where}"))
     application.dispose()
     with database.log() as reader:
         return str(reader.change(reader.last_id()).transaction_id)
@@ -171,12 +172,16 @@ def _empty(connection: Connection, database: Database) -> None:
     connection.commit()
 
 
+def most_memory() -> float:
+    """The most memory that this process ever had, in MB; what `getrusage` tells begins with that of its parent."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
 def peak(url: str, transaction: str) -> float:
     """Take a transaction back, and tell the most memory that this process ever had, in MB."""
-    import resource
-
     _undone(opened(make_url(url)), transaction)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return most_memory()
 
 
 if __name__ == "__main__":
