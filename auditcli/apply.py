@@ -220,12 +220,16 @@ def _apply(
 
 
 @contextmanager
-def taking_any_value(connection: Connection, dialect: Dialect) -> Iterator[None]:
-    """Inside this block the session takes what was stored; its owner finds it as it was."""
-    if dialect.any_value_sql is None or dialect.usual_values_sql is None:
+def taking_any_value(connection: Connection, dialect: Dialect, *, of_its_kind: bool = True) -> Iterator[None]:
+    """Inside this block the session takes what was stored; its owner finds it as it was.
+
+    Only a database `of_its_kind` is known to have stored each of the values; of others it takes the numbers.
+    """
+    begin = dialect.any_value_sql if of_its_kind else dialect.own_numbers_sql
+    if begin is None or dialect.usual_values_sql is None:
         yield
         return
-    run(connection, dialect.any_value_sql)
+    run(connection, begin)
     try:
         yield
     finally:

@@ -54,6 +54,30 @@ def arguments(spelled: str) -> tuple[int | None, int | None]:
     return int(found[1]), None if found[2] is None else int(found[2])
 
 
+_LITERAL = re.compile(
+    r"(?P<number>[-+]?\d+(?:\.\d+)?)|'(?P<text>(?:[^'\\]|'')*)'(?:::[\w .\"()\[\],]+)?|(?P<yes>true)|(?P<no>false)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+def portable_default(spelled: str, kind: Kind) -> str | None:
+    """A default as each database spells it for values of a kind; None where it is no literal, or none of that kind."""
+    inner = spelled.strip()
+    while inner.startswith("(") and inner.endswith(")"):
+        inner = inner[1:-1].strip()
+    found = _LITERAL.fullmatch(inner)
+    if found is None:
+        return None
+    word = found["number"] or ("1" if found["yes"] else "0" if found["no"] else found["text"])
+    if kind is Kind.BOOLEAN:
+        return {"1": "TRUE", "0": "FALSE", "true": "TRUE", "false": "FALSE"}.get(word)
+    if kind in (Kind.INTEGER, Kind.DECIMAL, Kind.FLOAT):
+        is_whole = kind is not Kind.INTEGER or "." not in word
+        return word if _NUMBER.fullmatch(word) and is_whole else None
+    return f"'{word}'" if kind is Kind.TEXT else None
+
+
 _MOMENT = re.compile(
     r"(\d{4,}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d+))?(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?(?P<era> BC)?"
 )

@@ -18,7 +18,8 @@ class ColumnShape:
     """One column; `type` is the database's own spelling, `kind` how its dialect writes values of the type.
 
     `assigned` says that no UPDATE may give it a value, and an INSERT only by words of its own. `counter` names what the
-    database takes numbers for it from, where that does not move on by itself when a row brings its own number.
+    database takes numbers for it from, where that does not move on by itself when a row brings its own number. `counts`
+    says that rows which bring none are numbered by the database.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ColumnShape:
     kind: str = ""
     assigned: bool = False
     counter: str | None = None
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class TableShape:
         """The shape that `to_json` wrote."""
         return cls(
             table=TableName(**stored["table"]),
-            columns=tuple(ColumnShape(**column) for column in stored["columns"]),
+            columns=tuple(map(_column, stored["columns"])),
             primary_key=tuple(stored["primary_key"]),
             foreign_keys=tuple(_foreign_key(key) for key in stored["foreign_keys"]),
             unique_keys=tuple(tuple(key) for key in stored["unique_keys"]),
@@ -132,6 +134,11 @@ class TableShape:
             signature=stored.get("signature", ""),
             is_transactional=stored.get("is_transactional", True),
         )
+
+
+def _column(stored: Mapping[str, Any]) -> ColumnShape:
+    """The column, without what only a later version knows of it."""
+    return ColumnShape(**{name: value for name, value in stored.items() if name in ColumnShape.__slots__})
 
 
 def _foreign_key(stored: Mapping[str, Any]) -> ForeignKeyShape:

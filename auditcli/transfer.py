@@ -5,7 +5,8 @@ The types' translations stand in the dialects, by way of `auditcli.portable`; no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -17,8 +18,11 @@ from auditcli import codec
 from auditcli.dialects import Dialect
 from auditcli.driver import define
 from auditcli.model import Image, JsonValue, TableName
-from auditcli.portable import means_same
+from auditcli.portable import Kind, means_same, portable_default
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
+
+_NOW = re.compile(r"(?:current_timestamp|current_date|current_time)(?:\(\d?\))?|now\(\)", re.IGNORECASE)
+"""Defaults that only a database of the same kind takes for the same time."""
 
 _ACTIONS = ("CASCADE", "SET NULL", "RESTRICT")
 """What every database does along a foreign key; another action becomes none."""
@@ -67,6 +71,8 @@ class Definitions:
 
     tables: tuple[str, ...]
     foreign_keys: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    """What is known of the tables and does not go over, in words."""
 
     @property
     def statements(self) -> tuple[str, ...]:
@@ -75,10 +81,10 @@ class Definitions:
 
 
 def define_tables(shapes: Iterable[TableShape], transfer: Transfer, others: Iterable[TableShape] = ()) -> Definitions:
-    """Definitions of these tables in the target: columns, keys, NOT NULL, unique and foreign keys.
+    """Definitions of these tables in the target: columns, keys, NOT NULL, unique and foreign keys, plain defaults.
 
-    `others` are tables that are there already and may be referred to.
-    Defaults, CHECKs, sequences, further indexes and generated expressions don't go over: values come from the source.
+    `others` are tables that are there already and may be referred to. An integer key that numbers rows does so there
+    too. CHECKs, further indexes and expressions don't go over: values come from the source.
     """
     wanted = list(shapes)
     known = {shape.table: shape for shape in (*others, *wanted)}
@@ -93,17 +99,18 @@ def define_tables(shapes: Iterable[TableShape], transfer: Transfer, others: Iter
             for shape in wanted
             for key in _references(shape, known)
         ),
+        left_out=tuple(chain.from_iterable(_left_out(shape, known, transfer) for shape in wanted)),
     )
 
 
 def create_tables(
     connection: Connection, shapes: Iterable[TableShape], transfer: Transfer, others: Iterable[TableShape] = ()
 ) -> list[str]:
-    """Create the tables in the caller's transaction; returns a note for each foreign key that can't be there."""
+    """Create the tables in the caller's transaction; returns a note for each thing that can't be there."""
     definitions = define_tables(shapes, transfer, others)
     for statement in definitions.tables:
         define(connection, statement)
-    notes = []
+    notes = [f"left out: {what}" for what in definitions.left_out]
     for statement in definitions.foreign_keys:
         try:
             # Where definitions commit, a savepoint would not outlive them.
@@ -141,7 +148,50 @@ def _column_sql(column: ColumnShape, transfer: Transfer, shape: TableShape, *, i
         type_ = target.portable_sql(transfer.source.portable(column), is_key=is_key)
     # Some keys of SQLite let NULL in, no other database's do.
     needed = not column.nullable or (column.name in shape.primary_key and not transfer.is_exact)
-    return f"{target.quote(column.name)} {type_}{' NOT NULL' if needed else ''}".replace(" NULL NOT NULL", " NOT NULL")
+    needs = " NOT NULL" if needed else ""
+    words = f"{target.quote(column.name)} {type_}{needs}".replace(" NULL NOT NULL", " NOT NULL")
+    if _counts(column, shape, transfer):
+        return f"{words}{target.counting_words}"
+    default = _default(column, transfer)
+    return words if default is None else f"{words} DEFAULT {default}"
+
+
+def _counts(column: ColumnShape, shape: TableShape, transfer: Transfer) -> bool:
+    """Whether the column numbers rows in the target as well."""
+    type_ = transfer.source.portable(column)
+    # The largest numbers of some databases are no integers in others.
+    is_integer = type_.kind is Kind.INTEGER and (transfer.is_exact or not (type_.unsigned and type_.size == 64))
+    return column.counts and is_integer and shape.primary_key == (column.name,)
+
+
+def _default(column: ColumnShape, transfer: Transfer) -> str | None:
+    if column.default is None or column.generated:
+        return None
+    if transfer.is_exact and _NOW.fullmatch(column.default):
+        return column.default
+    return portable_default(column.default, transfer.source.portable(column).kind)
+
+
+def _left_out(shape: TableShape, known: Mapping[TableName, TableShape], transfer: Transfer) -> Iterator[str]:
+    """What the target's table won't have, of what is known of it."""
+    for column in shape.columns:
+        name = f"{shape.table}.{column.name}"
+        if column.generated:
+            yield f"the expression that generates {name}; its values come from the source where the log has them"
+        elif column.counts and not _counts(column, shape, transfer):
+            yield f"the numbering of {name}"
+        elif column.default not in (None, "NULL") and not column.counts and _default(column, transfer) is None:
+            yield f"the default of {name} ({column.default})"
+    if shape.has_opaque_unique_index:
+        yield f"the unique index of {shape.table} on an expression or on some rows"
+    kept = _references(shape, known)
+    for key in shape.foreign_keys:
+        what = f"{shape.table} ({', '.join(key.columns)}) to {key.referred}"
+        if key not in kept:
+            yield f"the foreign key of {what}, which has no such key or does not go over"
+        for event, action in (("DELETE", key.on_delete), ("UPDATE", key.on_update)):
+            if action not in (*_ACTIONS, "NO ACTION"):
+                yield f"ON {event} {action} of the foreign key of {what}"
 
 
 def _short_columns(shape: TableShape, known: Mapping[TableName, TableShape]) -> frozenset[str]:

@@ -439,6 +439,12 @@ class Dialect(ABC):
     adds_foreign_keys: ClassVar[bool] = True
     """Whether a table that exists can be given a foreign key; else it is part of the table's definition."""
 
+    counting_words: ClassVar[str] = ""
+    """Have an integer primary key number the rows that bring no number, where that has to be said."""
+
+    own_numbers_sql: ClassVar[str | None] = None
+    """Has the session take each number that a row brings, zero too, until `usual_values_sql`."""
+
     foreign_key_words: ClassVar[str] = ""
     """Ends a foreign key, so that `defer_constraints_sql` is for it as well."""
 

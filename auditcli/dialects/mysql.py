@@ -67,6 +67,8 @@ class MySQL(Dialect):
     forget_met_sql: ClassVar[str] = "SET @auditcli_met = NULL"
     met_sql: ClassVar[str] = "SELECT CONVERT(@auditcli_met USING utf8mb4)"
     any_value_sql: ClassVar[str | None] = mysql_values.ANY_VALUE_SQL
+    own_numbers_sql: ClassVar[str | None] = mysql_values.OWN_NUMBERS_SQL
+    counting_words: ClassVar[str] = " AUTO_INCREMENT"
     usual_values_sql: ClassVar[str | None] = mysql_values.USUAL_VALUES_SQL
     row_lock_sql: ClassVar[str] = "FOR UPDATE"
     row_share_sql: ClassVar[str] = "LOCK IN SHARE MODE"

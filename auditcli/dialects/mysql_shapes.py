@@ -107,7 +107,7 @@ def _shape(
     return TableShape(
         table=table,
         columns=tuple(
-            ColumnShape(name, type_, nullable == "YES", "GENERATED" in extra.upper(), default, _kind(data_type, type_))
+            _column(name, data_type, type_, nullable, default, extra)
             for name, data_type, type_, nullable, default, extra, *_ in columns
         ),
         primary_key=primary_key,
@@ -119,6 +119,18 @@ def _shape(
         # The engine, on which it depends whether a record and its change are one transaction.
         signature=str(columns[0][-2]),
         is_transactional=bool(columns[0][-1]),
+    )
+
+
+def _column(name: str, data_type: str, type_: str, nullable: str, default: str | None, extra: str) -> ColumnShape:
+    return ColumnShape(
+        name,
+        type_,
+        nullable == "YES",
+        "GENERATED" in extra.upper(),
+        default,
+        _kind(data_type, type_),
+        counts="auto_increment" in extra.lower(),
     )
 
 

@@ -19,6 +19,10 @@ ANY_VALUE_SQL = """SET @auditcli_sql_mode = @@SESSION.sql_mode, SESSION sql_mode
   ',STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO')"""
 """Has the session take dates that are none, and a zero as a number of its own."""
 
+OWN_NUMBERS_SQL = """SET @auditcli_sql_mode = @@SESSION.sql_mode,
+  SESSION sql_mode = CONCAT(@@SESSION.sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"""
+"""Has the session take a zero as a number of its own."""
+
 USUAL_VALUES_SQL = "SET SESSION sql_mode = @auditcli_sql_mode"
 
 _NOT_STRICT = """/*M! SET STATEMENT sql_mode =

@@ -128,7 +128,7 @@ def _shape(
     return TableShape(
         table=table,
         columns=tuple(
-            ColumnShape(name, type_, nullable, generated, default, kind, assigned, counter)
+            ColumnShape(name, type_, nullable, generated, default, kind, assigned, counter, counter is not None)
             for name, type_, nullable, generated, default, kind, assigned, counter, _ in columns
         ),
         primary_key=primary_key,

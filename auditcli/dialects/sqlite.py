@@ -281,10 +281,12 @@ def _shape(
     has_key_index = any(origin == "pk" for _, origin, *_ in unique_indexes)
     row_id = next((name for name in _ROW_ID_NAMES if name not in {column.lower() for column in names}), None)
     unique, opaque = _unique_keys(unique_indexes)
+    # A primary key without an index of its own is the row id.
+    row_id_key = primary_key if primary_key and not (without_row_id or has_key_index) else ()
     return TableShape(
         table=table,
         columns=tuple(
-            ColumnShape(name, type_, not notnull, hidden in (2, 3), default)
+            ColumnShape(name, type_, not notnull, hidden in (2, 3), default, counts=name in row_id_key)
             for _, name, type_, notnull, default, _, hidden, _ in columns
         ),
         primary_key=primary_key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -152,8 +152,7 @@ class ReplayTarget:
     def _whole(self) -> Iterator[None]:
         dialect, connection = self._dialect, self.connection
         self._entered = None
-        # Only a database of the same kind is known to have stored each of the values.
-        any_value = taking_any_value(connection, dialect) if self.transfer.is_exact else nullcontext()
+        any_value = taking_any_value(connection, dialect, of_its_kind=self.transfer.is_exact)
         with quiet(connection):
             if self.dry_run:
                 with self._part(), any_value:
