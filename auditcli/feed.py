@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from sqlalchemy import Connection, Engine, func, or_, select
+from sqlalchemy import Connection, Engine, func, select
 
 from auditcli.dialects import Dialect
 from auditcli.errors import LogError
@@ -26,7 +26,7 @@ from auditcli.watermark import Watermark
 INTERVAL = 0.04
 """Seconds between two looks for new commits."""
 
-_PAGE = 400
+_PAGE = 2000
 _ENOUGH = 2000
 """How many selected changes one poll gathers before it hands them over."""
 
@@ -89,6 +89,8 @@ class Feed:
         self.mark = self.place.log_id
         """Up to which id the log was complete at the last look."""
         self._has_more = False
+        self._going_on: dict[str, int] = {}
+        """The last records of transactions that have begun among what was read, and end after it."""
         self.watermark = Watermark(tables, dialect, self.place.log_id, max_hold=max_hold)
 
     @property
@@ -146,22 +148,45 @@ class Feed:
         if not ends:
             self.mark = self.watermark.look(connection)
             ends = self._ends(connection)
-        self._has_more = len(ends) == _PAGE
         return ends
 
     def _ends(self, connection: Connection) -> list[_End]:
         """The next transactions that end at or below the mark, by their last records."""
         until_id = self.mark if self.until is None else min(self.mark, self.until)
         log = self._tables.changelog.c
-        later = self._tables.changelog.alias().c
-        goes_on = select(later.id).where(later.transaction_id == log.transaction_id, later.id > log.id).exists()
-        statement = (
-            select(log.id, log.transaction_id)
-            .where(log.id > self.place.log_id, log.id <= until_id, ~goes_on)
-            .order_by(log.id)
-            .limit(_PAGE)
-        )
-        return [_End(*row) for row in connection.execute(statement)]
+        after, self._has_more = self.place.log_id, True
+        ends: list[_End] = []
+        # A long transaction may fill many pages before any ends.
+        while not ends and self._has_more:
+            page = select(log.id, log.transaction_id).where(log.id > after, log.id <= until_id)
+            records = [_End(*row) for row in connection.execute(page.order_by(log.id).limit(_PAGE))]
+            self._has_more = len(records) == _PAGE
+            ends = self._ends_among(connection, records)
+            after = records[-1].log_id if records else after
+        return ends
+
+    def _ends_among(self, connection: Connection, records: Sequence[_End]) -> list[_End]:
+        """Those of the records, which follow each other, that are the last ones of their transactions."""
+        last = {record.transaction_id: record.log_id for record in records}
+        log = self._tables.changelog.c
+        unknown = [each for each in last if each is not None and each not in self._going_on]
+        for start in range(0, len(unknown), self._dialect.most_marks):
+            some = unknown[start : start + self._dialect.most_marks]
+            going_on = (
+                select(log.transaction_id, func.max(log.id))
+                .where(log.transaction_id.in_(some), log.id > records[-1].log_id)
+                .group_by(log.transaction_id)
+            )
+            self._going_on.update((key, log_id) for key, log_id in connection.execute(going_on))
+        found = [
+            record
+            for record in records
+            if record.transaction_id is None
+            or self._going_on.get(record.transaction_id, last[record.transaction_id]) == record.log_id
+        ]
+        for record in found:
+            self._going_on.pop(record.transaction_id or "", None)
+        return found
 
     def _whole(self, reader: LogReader, ends: Sequence[_End]) -> Iterator[tuple[_End, list[Change]]]:
         """Each of the transactions with all of its changes, in the order of their last ones."""
@@ -170,8 +195,10 @@ class Feed:
         log = self._tables.changelog.c
         by_id = {end.log_id: end for end in ends}
         ids = {end.transaction_id for end in ends} - {None}
-        own = or_(log.transaction_id.in_(ids), log.id == ends[0].log_id)
-        lowest = reader.scalar(select(func.min(log.id)).where(own))
+        lowest = self.place.log_id + 1
+        for some in reader.batches([each for each in ids if each is not None]):
+            begun_before = select(func.min(log.id)).where(log.transaction_id.in_(some), log.id < lowest)
+            lowest = reader.scalar(begun_before) or lowest
         begun: defaultdict[str | int, list[Change]] = defaultdict(list)
         for change in reader.records(Criteria((log.id >= lowest, log.id <= ends[-1].log_id))):
             key = change.transaction_id or change.id

@@ -62,15 +62,16 @@ def tail(app: AppContext, selecting: SelectionOptions, how: TailOptions, words: 
     with app.database() as database, Interrupts(seconds) as interrupts:
         begun = _begin(app, database, selecting, words, end_words, how)
         following = begun.follow(database, interrupts, app, max_hold)
+        again = f"audit tail{app.same_database}{begun.words}"
         printing = _Printing(app, following, begun.place, interrupts, how.exit_after)
         try:
             printing.print(how.format, begun.first)
         except KeyboardInterrupt:
             app.out.flush()
-            app.out.note(f"stopped; to go on from here: {printing.next_command}")
+            app.out.note(f"stopped; to go on from here: {again} --since {printing.place_word}")
             return ExitCode.INTERRUPTED
     app.out.flush()
-    app.out.note(f"ended; to go on from here: {printing.next_command}")
+    app.out.note(f"ended; to go on from here: {again} --since {printing.place_word}")
     return ExitCode.DONE
 
 
@@ -82,6 +83,13 @@ class _Begun:
     first: Sequence[Change]
     place: Place
     end: int | datetime | None
+
+    @property
+    def words(self) -> str:
+        """What selects the same again, with a space before it."""
+        from auditcli.selection import format_selection
+
+        return f" {format_selection(self.selection)}".rstrip()
 
     def follow(self, database: Database, interrupts: Interrupts, app: AppContext, max_hold: float | None) -> Following:
         from auditcli.follow import Following
@@ -109,10 +117,10 @@ class _Printing:
         self._left = exit_after
 
     @property
-    def next_command(self) -> str:
-        """The command that goes on after what was printed."""
-        tx = self._place.transaction_id
-        return f"audit tail{self._app.same_database} --since {f'tx:{tx}' if tx else self._place.log_id}"
+    def place_word(self) -> str:
+        """The position after what was printed."""
+        transaction_id = self._place.transaction_id
+        return f"tx:{transaction_id}" if transaction_id else str(self._place.log_id)
 
     def print(self, asked: str | None, first: Sequence[Change]) -> None:
         """Print the first changes and then what comes, until there is an end or somebody stops it."""

@@ -133,13 +133,15 @@ def test_tail_between_two_positions_is_that_part_of_the_log(audit: Audit) -> Non
 
 
 def test_a_terminated_tail_says_where_to_go_on_too(shop: Shop) -> None:
-    with tailing(shop, "-n", "1", "-o", "jsonl") as process:
+    with tailing(shop, "-n", "1", "-o", "jsonl", "actor:b*", "--table", "orders") as process:
         next_ids(process, 1)
         process.terminate()
         _, talk = process.communicate(timeout=20)
 
     assert process.returncode == 130
-    assert talk.startswith("stopped; to go on from here: audit tail")
+    assert talk.startswith(
+        f"stopped; to go on from here: audit tail -u {shop.path} table:orders 'actor:b*' --since tx:"
+    )
 
 
 def test_tail_ends_quietly_as_soon_as_nobody_reads_it(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -195,3 +196,27 @@ def test_a_feed_holds_no_lock_between_two_polls(book: Logbook, tmp_path: Path) -
     with closing(sqlite3.connect(tmp_path / "app.db", timeout=0, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_transactions_come_whole_however_the_log_is_cut_into_pages(
+    book: Logbook, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auditcli.feed._PAGE", 3)
+    monkeypatch.setattr("auditcli.feed._ENOUGH", 4)
+    chance = random.Random(seed)
+    running = [book.begin("alice") for _ in range(12)]
+    owners = [chance.choice([*running[max(0, at // 4 - 2) : at // 4 + 3], running[0], None]) for at in range(40)]
+    for at, owner in enumerate(owners):
+        book.take_up(owner)
+        book.insert("item", {"id": at}, timestamp=START + timedelta(seconds=at))
+    following = feed(book, dialect=Interleaving())
+
+    read: list[list[int]] = []
+    while committed := grouped(following.poll()):
+        read += committed
+
+    whole: dict[object, list[int]] = {}
+    for log_id, owner in enumerate(owners, start=1):
+        whole.setdefault(owner or log_id, []).append(log_id)
+    assert read == sorted(whole.values(), key=max)
