@@ -9,6 +9,7 @@ import sys
 import sqlalchemy
 
 from benchmarks.capture import capture_rows
+from benchmarks.export import export_rows
 from benchmarks.rounds import HEADER
 from benchmarks.startup import startup_rows
 from benchmarks.triggers import trigger_rows
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> int:
     versions = f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}"
     print(f"{versions}, SQLite {sqlite3.sqlite_version}, {rounds} rounds, medians")
     print(HEADER)
-    for rows in (capture_rows, trigger_rows, startup_rows):
+    for rows in (capture_rows, trigger_rows, startup_rows, export_rows):
         for ratio in rows(rounds):
             print(ratio.row(), flush=True)
     return 0
