@@ -144,7 +144,8 @@ def same_image(left: Image | None, right: Image | None) -> bool:
     """Whether two images hold the same columns with the same values."""
     if left is None or right is None:
         return left is right
-    return left.keys() == right.keys() and all(same(left[column], right[column]) for column in left)
+    # What Python takes for different is so; 1, 1.0 and True it takes for equal.
+    return left == right and all(same(left[column], right[column]) for column in left)
 
 
 def differing_columns(left: Image | None, right: Image | None) -> tuple[str, ...]:
@@ -171,9 +172,16 @@ def load_images(before: str | None, after: str | None) -> tuple[Image | None, Im
     """Both images of a record from their texts, each `$same` replaced by the value it stands for."""
     old = json.loads(before) if before is not None else None
     new = json.loads(after) if after is not None else None
+    if _reads_as_it_is(before) and _reads_as_it_is(after):
+        return without_repeats(old, new, after)
     old, new = without_repeats(old, new, after)
     old, new = _with_plain_numbers(before, old), _with_plain_numbers(after, new, before)
     return _with_valid_text(before, old), _with_valid_text(after, new, before)
+
+
+def _reads_as_it_is(text: str | None) -> bool:
+    """Whether no scaled number, and no text that is not valid, stands in an image's text."""
+    return text is None or (SCALE not in text and (text.isascii() or INVALID.search(text) is None))
 
 
 def without_repeats(old: Image | None, new: Image | None, after: str | None) -> tuple[Image | None, Image | None]:

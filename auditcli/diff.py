@@ -32,6 +32,8 @@ _NARROW = 100_000
 """Windows of so few records are gathered in memory: walking the index would touch every row of the log."""
 
 _EVERYTHING = Selection()
+_EVENTS = {event.value: event for event in EventType}
+_SOURCES = {source.value: source for source in Source}
 
 
 class _Run(NamedTuple):
@@ -122,12 +124,12 @@ class _WholeTable:
             timestamp=run.timestamp,
             table=self._table,
             row_id=run.row_id,
-            event_type=EventType(run.last_event) if after is None else kept,
+            event_type=_EVENTS[run.last_event] if after is None else kept,
             before=before,
             after=after,
             transaction_id=run.transaction_id,
             actor=run.last_actor,
-            source=Source(run.source),
+            source=_SOURCES[run.source],
             reason=header.reason if header else None,
             context=(header.context if header else None) or {},
         )

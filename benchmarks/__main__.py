@@ -9,6 +9,7 @@ import sys
 import sqlalchemy
 
 from benchmarks.capture import capture_rows
+from benchmarks.export import export_rows
 from benchmarks.reading import reading_rows
 from benchmarks.replay import replay_rows
 from benchmarks.rounds import HEADER
@@ -24,7 +25,8 @@ def main(arguments: list[str]) -> int:
     versions = f"Python {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}"
     print(f"{versions}, SQLite {sqlite3.sqlite_version}, {rounds} rounds, medians")
     print(HEADER)
-    for rows in (capture_rows, trigger_rows, startup_rows, reading_rows, tail_rows, undo_rows, replay_rows):
+    parts = (capture_rows, trigger_rows, startup_rows, reading_rows, export_rows, tail_rows, undo_rows, replay_rows)
+    for rows in parts:
         for ratio in rows(rounds):
             print(ratio.row(), flush=True)
     return 0

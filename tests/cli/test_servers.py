@@ -119,7 +119,13 @@ def test_values_keep_their_scale(story: Server) -> None:
         "at 1h -o json",
         "stats --by hour",
         "stats --by table",
+        "diff --since 6 --sql",
+        "diff --since 6 --sql --inverse",
+        "diff --since 6 --name-only",
         "export -o csv",
+        "export -o jsonl --cells",
+        "export -o sql --since 6",
+        "export -o sql --since 6 --inverse",
         "mark before-import",
         "log total.gt:100",
         "log --grep Anna",
@@ -149,6 +155,24 @@ def test_a_customer_that_is_gone_has_her_orders(story: Server) -> None:
     deleted = {(each["table"], each["row_id"]) for each in gone if each["event_type"] == "DELETE"}
     assert deleted == {("customer", "2"), ("orders", "3")}
     assert [(each["table"], each["row_id"]) for each in json.loads(then.out)] == [("customer", "2"), ("orders", "3")]
+
+
+def test_differences_are_told_by_the_exit_code(story: Server) -> None:
+    ran = story.audit("diff", "--since", "6", "--name-only", "--exit-code")
+
+    assert ran.code == 1
+    assert sorted(ran.lines) == ["customer/1", "customer/2", "orders/1", "orders/2", "orders/3"]
+
+
+def test_a_file_is_gone_on_with_and_has_each_change_once(story: Server, tmp_path: Path) -> None:
+    part, whole = tmp_path / "part.jsonl", tmp_path / "whole.jsonl"
+    assert story.audit("export", str(part), "--manifest").code == 0
+    story.write("UPDATE orders SET status = 'lost'", "INSERT INTO customer (id, name) VALUES (5, 'Eve')")
+
+    assert story.audit("export", str(part), "--resume").code == 0
+
+    assert story.audit("export", str(whole)).code == 0
+    assert part.read_bytes() == whole.read_bytes()
 
 
 def test_what_went_wrong_is_taken_back_and_what_came_since_stays(story: Server) -> None:

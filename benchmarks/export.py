@@ -64,7 +64,7 @@ class Side:
         return run
 
 
-def exporting_rows(rounds: int) -> Iterator[Ratio]:
+def export_rows(rounds: int) -> Iterator[Ratio]:
     """CSV and JSON lines against the client's, and a diff against its bare join with its rows read as JSON."""
     for side in _sides():
         with side as log:
@@ -224,5 +224,5 @@ def _fill(engine: Engine) -> None:
 
 
 if __name__ == "__main__":
-    for ratio in exporting_rows(int(sys.argv[1]) if sys.argv[1:] else 3):
+    for ratio in export_rows(int(sys.argv[1]) if sys.argv[1:] else 3):
         print(ratio.row(), flush=True)
