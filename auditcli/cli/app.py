@@ -38,7 +38,7 @@ def run() -> NoReturn:
 
 
 def _run(words: list[str]) -> int:
-    _check_text(words)
+    words = [_as_text(word) for word in words]
     if words == ["--version"]:
         # Answered before anything is imported: scripts ask for it often.
         sys.stdout.write(f"auditcli {__version__}\n")
@@ -61,10 +61,14 @@ def _complete(words: list[str]) -> int:
     return ExitCode.DONE
 
 
-def _check_text(words: Sequence[str]) -> None:
-    for word in words:
-        if any("\ud800" <= character <= "\udfff" for character in word):
-            raise UsageError(f"{word!r} is not valid text", hint="write it in UTF-8")
+def _as_text(word: str) -> str:
+    """The word as it was typed; a locale without UTF-8 has its bytes as lone surrogates."""
+    if not any("\ud800" <= character <= "\udfff" for character in word):
+        return word
+    try:
+        return word.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeError as error:
+        raise UsageError(f"{word!r} is not valid text", hint="write it in UTF-8") from error
 
 
 def _report(error: BaseException, explained: AuditError, words: list[str]) -> int:

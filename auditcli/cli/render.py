@@ -291,8 +291,12 @@ def warn(text: str) -> None:
     """A line on stderr, whatever the options are; nothing in it is obeyed by the terminal."""
     from auditcli.present import visible
 
-    sys.stderr.write(visible(text) + "\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(visible(text) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        # Work does not fail for want of a listener; what is left to be written must not fail again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def choice(word: str, known: type[Choice], option: str) -> Choice:
