@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ from auditcli.log.upgrade import check_log
 
 LOCK_TIMEOUT = 5.0
 """How many seconds a lock is waited for."""
+
+# psycopg logs what it ignores after an error that is raised anyway; without a handler that would go to stderr.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _PASSWORD_SECONDS = 60

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,7 @@ from auditcli.changeset import threads
 from auditcli.checks import Surroundings, check_steps
 from auditcli.driver import dialect_of
 from auditcli.errors import NotFound, UsageError
-from auditcli.fold import RowFold, fold
+from auditcli.fold import RowFold
 from auditcli.log.query import ALL, Criteria, Window
 from auditcli.log.reader import LogReader, UndoEntry
 from auditcli.log.schema import read_shapes
@@ -29,7 +28,6 @@ from auditcli.plan import (
     Plan,
     PlanKind,
     PlanOptions,
-    Runs,
     Step,
     StepKind,
     Steps,
@@ -41,12 +39,10 @@ from auditcli.planning.order import order_steps
 from auditcli.planning.planner import RowPlan, TableRules, plan_row
 from auditcli.rows import RowReader, Word, image_word, key_word
 from auditcli.shape import DatabaseShape, TableShape
+from auditcli.undoing.histories import Chosen, Histories
 
 if TYPE_CHECKING:
     from auditcli.selection import Selection
-
-# Each batch reads along the log for keys that rows had before, which no index knows: few large ones, not many small.
-_ROWS_A_BATCH = 10_000
 
 
 def plan_undo(
@@ -107,41 +103,6 @@ def _named_undo(reader: LogReader, transaction: str) -> UndoEntry:
 
 
 @dataclass
-class _Chosen:
-    """The selected records of one table."""
-
-    ids: set[int] = field(default_factory=set)
-    row_ids: dict[str, int] = field(default_factory=dict)
-    first_without_key: int | None = None
-
-    def add(self, change: Change) -> None:
-        self.ids.add(change.id)
-        if change.row_id is None:
-            self.first_without_key = self.first_without_key or change.id
-        else:
-            self.row_ids.setdefault(change.old_row_id or change.row_id, change.id)
-
-
-class _RunSet:
-    """Log ids given as runs."""
-
-    def __init__(self, runs: Runs) -> None:
-        self._runs = sorted(runs)
-        self._starts = [first for first, _ in self._runs]
-
-    @property
-    def first(self) -> int:
-        """The lowest of them."""
-        return self._starts[0]
-
-    def __contains__(self, log_id: object) -> bool:
-        if not isinstance(log_id, int):
-            return False
-        at = bisect_right(self._starts, log_id) - 1
-        return at >= 0 and log_id <= self._runs[at][1]
-
-
-@dataclass
 class _Draft:
     """What has been worked out so far."""
 
@@ -171,12 +132,12 @@ class _Planning:
         self._kind: PlanKind = kind
         self._connection = reader.connection
         self._rows = RowReader(reader.connection, dialect_of(reader.connection))
-        self._links: dict[str, _RunSet | None] = {}
         self._draft = _Draft()
         self._bulks: list[Bulk] = []
         self._asked: set[int] = set()
         self._also: dict[int, Change] = {}
         self._parts: dict[int, Cells] = {}
+        self._histories = Histories(reader, self._parts)
 
     @cached_property
     def _shapes(self) -> DatabaseShape:
@@ -208,7 +169,7 @@ class _Planning:
                 return plan
             self._draft = _Draft()
 
-    def _plan_chosen(self, chosen: Mapping[TableName, _Chosen]) -> tuple[Plan, list[tuple[Change, Cells]]]:
+    def _plan_chosen(self, chosen: Mapping[TableName, Chosen]) -> tuple[Plan, list[tuple[Change, Cells]]]:
         """The plan for these records, and what else a cascade would take back."""
         for table, records in chosen.items():
             self._plan_table(table, records)
@@ -240,7 +201,7 @@ class _Planning:
         with self._connection.engine.connect() as connection:
             yield from bulk_steps(LogReader(connection, self._reader.tables), self._rules(bulk.table), bulk)
 
-    def _take_along(self, chosen: dict[TableName, _Chosen], more: Iterable[tuple[Change, Cells]]) -> bool:
+    def _take_along(self, chosen: dict[TableName, Chosen], more: Iterable[tuple[Change, Cells]]) -> bool:
         """Select more records, or more of their cells; False where all of it is selected already."""
         is_more = False
         for change, cells in more:
@@ -248,7 +209,7 @@ class _Planning:
             if change.id not in self._asked and known is not None:
                 self._also[change.id] = change
                 self._parts[change.id] = known
-                chosen.setdefault(change.table, _Chosen()).add(change)
+                chosen.setdefault(change.table, Chosen()).add(change)
                 is_more = True
         return is_more
 
@@ -258,19 +219,19 @@ class _Planning:
         for dependant in dependants:
             by_table.setdefault(dependant.table, []).append(dependant)
         for table, rows in by_table.items():
-            records = self._follow_keys(table, {dependant.row_id for dependant in rows}, 0)
-            stories = threads(records, self._rules(table).primary_key, self._undone_by(records))
+            records = self._histories.follow_keys(table, {dependant.row_id for dependant in rows}, 0)
+            stories = threads(records, self._rules(table).primary_key, self._histories.undone_by(records))
             standing = {story[-1].row_id: story for story in stories if story[-1].after is not None}
             for dependant in rows:
                 found = referring_write(standing.get(dependant.row_id, ()), dependant)
                 if found is not None:
                     yield found
 
-    def _choose(self, changes: Iterable[Change]) -> dict[TableName, _Chosen]:
-        chosen: dict[TableName, _Chosen] = {}
+    def _choose(self, changes: Iterable[Change]) -> dict[TableName, Chosen]:
+        chosen: dict[TableName, Chosen] = {}
         for change in changes:
             if change.event_type is not EventType.SNAPSHOT:
-                chosen.setdefault(change.table, _Chosen()).add(change)
+                chosen.setdefault(change.table, Chosen()).add(change)
         if not chosen and not self._bulks:
             raise NotFound(f"nothing to {self._kind}: no change is selected", hint="`audit log` lists what there is")
         return chosen
@@ -282,10 +243,10 @@ class _Planning:
             listed = ", ".join(sorted(known)) or "none"
             raise UsageError(f"no column {unknown[0]!r} in the tables concerned", hint=f"columns: {listed}")
 
-    def _plan_table(self, table: TableName, chosen: _Chosen) -> None:
+    def _plan_table(self, table: TableName, chosen: Chosen) -> None:
         rules = self._rules(table)
         held_back: list[RowFold] = []
-        for batch in self._folds(table, rules, chosen):
+        for batch in self._histories.folds(table, rules.primary_key, chosen):
             # Rows that are to come back wait until it is known which keys the others leave.
             held_back += [folded for folded in batch if folded.comes_back and not _stands(folded)]
             self._plan_rows(rules, [folded for folded in batch if not folded.comes_back or _stands(folded)])
@@ -301,79 +262,6 @@ class _Planning:
             masked=self._tracking.mask_columns.get(word, ()),
             excluded=self._tracking.exclude_columns.get(word, ()),
         )
-
-    # Histories.
-
-    def _folds(self, table: TableName, rules: TableRules, chosen: _Chosen) -> Iterator[list[RowFold]]:
-        row_ids = sorted(chosen.row_ids, key=chosen.row_ids.__getitem__)
-        pending = set(chosen.ids)
-        for start in range(0, len(row_ids), _ROWS_A_BATCH):
-            batch = row_ids[start : start + _ROWS_A_BATCH]
-            records = self._row_records(table, batch, chosen.row_ids[batch[0]] - 1)
-            yield self._fold_all(records, rules.primary_key, chosen.ids, pending)
-        if chosen.first_without_key is not None:
-            records = self._records_without_key(table, chosen.first_without_key - 1)
-            yield self._fold_all(records, (), chosen.ids, pending)
-
-    def _fold_all(
-        self, records: Sequence[Change], primary_key: Sequence[str], chosen: Collection[int], pending: set[int]
-    ) -> list[RowFold]:
-        undone_by = self._undone_by(records)
-        folds = []
-        for story in threads(records, primary_key, undone_by):
-            own = [change.id for change in story if change.id in pending]
-            if own:
-                pending.difference_update(own)
-                # From its beginning: what an undo took back tells whether the undo itself is to be taken back.
-                folds.append(fold(story, chosen, undone_by, self._parts))
-        return folds
-
-    def _row_records(self, table: TableName, row_ids: Collection[str], after_id: int) -> list[Change]:
-        """The records of these rows from a place on, and from before what later undos of them took back.
-
-        Whose row an undo deleted or brought back at a key can only be told from the records that it took back.
-        """
-        records = self._follow_keys(table, row_ids, after_id)
-        before = self._before_linked(records, after_id)
-        return records if before == after_id else self._row_records(table, row_ids, before)
-
-    def _before_linked(self, records: Sequence[Change], after_id: int) -> int:
-        """The place before all that undos among these records took back, `after_id` where nothing is older."""
-        return min((after_id, *(runs.first - 1 for runs in self._undone_by(records).values())))
-
-    def _follow_keys(self, table: TableName, row_ids: Collection[str], after_id: int) -> list[Change]:
-        """The records of these rows and, where a row was at another key, those of that key too."""
-        found: dict[int, Change] = {}
-        known: set[str] = set()
-        unread = set(row_ids)
-        while unread:
-            known |= unread
-            met: set[str] = set()
-            for change in self._reader.row_records(table, unread, after_id=after_id):
-                found[change.id] = change
-                met.update(key for key in (change.row_id, change.old_row_id) if key is not None)
-            unread = met - known
-        return [found[log_id] for log_id in sorted(found)]
-
-    def _records_without_key(self, table: TableName, after_id: int) -> list[Change]:
-        log = self._reader.tables.changelog.c
-        own = (log.table_name == table.name, log.table_schema.is_not_distinct_from(table.schema))
-        records = list(self._reader.records(Criteria((log.id > after_id, log.row_id.is_(None), *own))))
-        before = self._before_linked(records, after_id)
-        return records if before == after_id else self._records_without_key(table, before)
-
-    def _undone_by(self, records: Sequence[Change]) -> dict[int, _RunSet]:
-        unknown = {
-            change.transaction_id
-            for change in records
-            if change.transaction_id is not None and change.transaction_id not in self._links
-        }
-        entries = self._reader.undo_runs(unknown)
-        for transaction_id in unknown:
-            entry = entries.get(transaction_id)
-            self._links[transaction_id] = None if entry is None else _RunSet(entry.runs)
-        linked = ((change.id, self._links.get(change.transaction_id or "")) for change in records)
-        return {log_id: runs for log_id, runs in linked if runs is not None}
 
     # Live rows.
 

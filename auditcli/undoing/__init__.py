@@ -1,0 +1,1 @@
+"""What planning an undo reads of the log."""
