@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, select
 
 from auditcli.dialects import Dialect
 from auditcli.driver import run
+from auditcli.errors import LogError
 from auditcli.log.tables import LogTables
 
 _IDS = 50_000
@@ -61,6 +62,7 @@ class Watermark:
         self._missed: dict[int, float] = {}
         self._max_hold = math.inf if max_hold is None else max_hold
         self._held: tuple[int, float] | None = None
+        self._is_checked = False
         self._now = now
 
     @property
@@ -94,6 +96,14 @@ class Watermark:
     # Where it can be told which transactions are running.
 
     def _look_past_writers(self, connection: Connection, running_writers: str) -> None:
+        if not self._is_checked and self._dialect.hides_writers_sql is not None:
+            if run(connection, self._dialect.hides_writers_sql).scalar():
+                raise LogError(
+                    "this server is a standby, which does not tell whose transactions are open: what is committed late "
+                    "would be lost",
+                    hint="connect to the primary server",
+                )
+            self._is_checked = True
         running = self._running(connection, running_writers)
         # What has ended by then is seen by a transaction that begins now, and perhaps by none that began before.
         connection.rollback()

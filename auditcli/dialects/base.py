@@ -401,6 +401,9 @@ class Dialect(ABC):
     running_writers_sql: ClassVar[str | None] = None
     """Lists what stands for each transaction that writes now, where ids of the log may be committed in any order."""
 
+    hides_writers_sql: ClassVar[str | None] = None
+    """Whether this server can't list them, as it only follows the one that they write to."""
+
     dirty_read_sql: ClassVar[str | None] = None
     """Lets the next transaction see what others have not committed yet."""
 

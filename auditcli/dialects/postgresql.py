@@ -50,6 +50,7 @@ class PostgreSQL(Dialect):
     )
     foreign_key_words: ClassVar[str] = " DEFERRABLE"
     running_writers_sql: ClassVar[str | None] = postgresql_writers.RUNNING
+    hides_writers_sql: ClassVar[str | None] = "SELECT pg_is_in_recovery()"
     open_writers_sql: ClassVar[str | None] = postgresql_writers.OPEN
     lock_timeout_sql: ClassVar[str | None] = "SELECT setting FROM pg_settings WHERE name = 'lock_timeout'"
     writing_settings: ClassVar[Mapping[str, str]] = postgresql_values.WRITING_SETTINGS

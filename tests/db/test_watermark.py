@@ -14,10 +14,13 @@ from sqlalchemy import Engine, create_engine, text
 
 from auditcli.clock import utc_now
 from auditcli.dialects import dialect_named
+from auditcli.dialects.postgresql import PostgreSQL
+from auditcli.errors import LogError
 from auditcli.feed import Feed
 from auditcli.init import Wishes, prepare
 from auditcli.log.reader import LogReader
 from auditcli.log.tables import log_tables
+from auditcli.watermark import Watermark
 from tests.databases import scratch_url
 
 pytestmark = pytest.mark.thorough
@@ -91,6 +94,19 @@ def test_nothing_is_lost_doubled_or_out_of_order_under_writers_that_never_pause(
         assert change.before is not None
         assert last.get(change.row_id, 0) == change.before["number"]
         last[change.row_id] = (change.after or {})["number"]
+
+
+def test_a_standby_is_refused_since_it_does_not_tell_who_writes(tmp_path: Path) -> None:
+    class Standby(PostgreSQL):
+        hides_writers_sql = "SELECT true"
+
+    with scratch_url("postgresql", tmp_path) as url:
+        engine = create_engine(url)
+        with engine.connect() as connection, pytest.raises(LogError, match="standby") as failure:
+            Watermark(TABLES, Standby()).look(connection)
+        engine.dispose()
+
+    assert failure.value.hint == "connect to the primary server"
 
 
 def _feed(engine: Engine) -> Feed:
