@@ -86,6 +86,9 @@ class PostgreSQL(Dialect):
         driver_connection.cancel()
         return None
 
+    def order_obstacles_sql(self, log_table: TableName) -> str | None:
+        return postgresql_writers.OBSTACLES
+
     def lexis(self, driver_connection: Any) -> Lexis:
         asynchronous = getattr(driver_connection, "get_settings", None)
         standard = (

@@ -18,3 +18,7 @@ SELECT CAST(l.transactionid AS text),
   a.xact_start AT TIME ZONE 'UTC', COALESCE(a.usename, p.owner),
   NULLIF(concat_ws(' ', NULLIF(a.application_name, ''), host(a.client_addr)), ''), a.state,
   NULLIF(a.query, '<insufficient privilege>'){_WRITERS}"""
+
+OBSTACLES = """
+SELECT 'this server is a standby, which does not tell whose transactions are open', 'connect to the primary server'
+WHERE pg_is_in_recovery()"""

@@ -15,11 +15,14 @@ from sqlalchemy import Engine, create_engine, text
 
 from auditcli.clock import utc_now
 from auditcli.dialects import dialect_named
+from auditcli.dialects.postgresql import PostgreSQL
 from auditcli.errors import LogError
 from auditcli.feed import Feed
 from auditcli.init import Wishes, prepare
 from auditcli.log.reader import LogReader
 from auditcli.log.tables import log_tables
+from auditcli.model import TableName
+from auditcli.watermark import Watermark
 from tests.databases import scratch_url
 
 pytestmark = pytest.mark.thorough
@@ -185,6 +188,21 @@ def _poll_for(feed: Feed, seconds: float) -> list[tuple]:
         found += feed.poll()
         time.sleep(0.02)
     return found
+
+
+def test_a_standby_is_refused_since_it_does_not_tell_who_writes(tmp_path: Path) -> None:
+    class Standby(PostgreSQL):
+        def order_obstacles_sql(self, log_table: TableName) -> str | None:
+            asked = super().order_obstacles_sql(log_table)
+            return asked and asked.replace("pg_is_in_recovery()", "true")
+
+    with scratch_url("postgresql", tmp_path) as url:
+        engine = create_engine(url)
+        with engine.connect() as connection, pytest.raises(LogError, match="standby") as failure:
+            Watermark(TABLES, Standby()).look(connection)
+        engine.dispose()
+
+    assert failure.value.hint == "connect to the primary server"
 
 
 def _feed(engine: Engine) -> Feed:
