@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import URL, create_engine, text
 
 from benchmarks.biglog import RARE_ACTOR, build_big_log
-from benchmarks.rounds import Ratio, measure
+from benchmarks.rounds import Ratio, measure, process
 
 _BAR = 1.0
 """Seconds that an answer may take where an index serves it; what has to look at every record has no bar."""
@@ -61,8 +59,8 @@ def reading_rows(rounds: int) -> Iterator[Ratio]:
 def _row(question: str, url: URL, changes: int, *, rounds: int, bar: float | None) -> Ratio:
     words = question.replace("TX", _transaction_of(url, changes // 2)).replace("ID", str(changes // 2)).split()
     name = f"{changes // 1000:,}k changes: {question}"
-    ours = _process("-m", "auditcli", *words, "--url", str(url.database))
-    return measure(name, ours, _process("-c", "pass"), rounds=rounds, seconds_bar=bar)
+    ours = process("-m", "auditcli", *words, "--url", str(url.database))
+    return measure(name, ours, process("-c", "pass"), rounds=rounds, seconds_bar=bar)
 
 
 def _transaction_of(url: URL, change_id: int) -> str:
@@ -71,11 +69,3 @@ def _transaction_of(url: URL, change_id: int) -> str:
         found = connection.scalar(text("SELECT transaction_id FROM changelog WHERE id = :id"), {"id": change_id})
     engine.dispose()
     return str(found)
-
-
-def _process(*words: str) -> Callable[[], None]:
-    def run() -> None:
-        command: Sequence[str] = (sys.executable, *words)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    return run

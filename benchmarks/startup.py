@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from auditcli.sample import build_sample
-from benchmarks.rounds import Ratio, measure
+from benchmarks.rounds import Ratio, measure, process
 
 
 def startup_rows(rounds: int) -> Iterator[Ratio]:
@@ -18,18 +16,11 @@ def startup_rows(rounds: int) -> Iterator[Ratio]:
     with TemporaryDirectory() as folder:
         database = Path(folder) / "sample.db"
         build_sample(database, end=datetime(2026, 1, 15, 12, tzinfo=UTC))
-        nothing = _process("-c", "pass")
+        nothing = process("-c", "pass")
         for words, seconds in (
             (["--version"], 0.120),
             (["--help"], 0.200),
             (["log", "-n", "20", "--url", str(database)], 0.500),
         ):
             name = f"audit {' '.join(words[:3])} / python -c pass"
-            yield measure(name, _process("-m", "auditcli", *words), nothing, rounds=rounds, seconds_bar=seconds)
-
-
-def _process(*words: str) -> Callable[[], None]:
-    def run() -> None:
-        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    return run
+            yield measure(name, process("-m", "auditcli", *words), nothing, rounds=rounds, seconds_bar=seconds)

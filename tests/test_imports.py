@@ -8,11 +8,68 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, create_engine
 
 import auditcli
 
 _ROOT = Path(__file__).resolve().parent.parent
 _FRONT_END = {"rich", "textual", "typer"}
+_NOT_FOR_READING = {
+    "alembic",
+    "asyncpg",
+    "psycopg",
+    "pydantic",
+    "pymysql",
+    "rich",
+    "textual",
+    "tomlkit",
+    "sqlalchemy.orm",
+}
+_CAPABILITIES = {
+    *(
+        "against",
+        "alembic",
+        "apply",
+        "asgi",
+        "baseline",
+        "diff",
+        "doctor",
+        "export",
+        "feed",
+        "history",
+        "init",
+        "names",
+    ),
+    *(
+        "pause",
+        "profiles",
+        "recheck",
+        "replay",
+        "rows",
+        "sample",
+        "saved",
+        "stats",
+        "status",
+        "transfer",
+        "undo",
+        "verify",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def small_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with one recorded row."""
+    path = tmp_path_factory.mktemp("imports") / "small.db"
+    engine = create_engine(f"sqlite:///{path}")
+    table = Table("t", MetaData(), Column("id", Integer, primary_key=True))
+    table.create(engine)
+    auditcli.track(engine, create=True)
+    with engine.begin() as connection:
+        connection.execute(table.insert(), [{"id": 1}])
+    auditcli.untrack(engine)
+    engine.dispose()
+    return path
 
 
 def test_importing_the_package_loads_no_dependency() -> None:
@@ -66,6 +123,47 @@ def test_a_command_that_reads_the_log_loads_no_terminal_ui() -> None:
     assert "textual" not in loaded
 
 
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        ("log -n 2", {"export"}),
+        ("log --transactions", set()),
+        ("show 1", {"export"}),
+        ("stats", {"stats"}),
+        ("status", {"status"}),
+        ("row t/1", {"export", "history"}),
+        ("blame t/1", {"history"}),
+        ("diff --since 0", {"diff"}),
+        ("doctor", {"doctor", "status"}),
+        ("undo 1 --dry-run", {"rows", "undo"}),
+        ("verify", {"feed", "rows", "verify"}),
+        ("export", {"export"}),
+        ("mark --list", set()),
+    ],
+)
+def test_a_command_loads_its_own_capability_and_no_library_that_it_does_not_use(
+    small_log: Path, words: str, own: set[str]
+) -> None:
+    modules = _modules_of(f"from auditcli.cli.app import main; main({['-u', str(small_log), *words.split()]!r})")
+
+    capabilities = {name.split(".")[1] for name in modules if name.startswith("auditcli.")} & _CAPABILITIES
+    assert capabilities <= own
+    assert modules & _NOT_FOR_READING == set()
+
+
+@pytest.mark.parametrize("words", ["--help", "log --help", "completion bash", "nonsense"])
+def test_what_needs_no_database_loads_no_sqlalchemy(words: str) -> None:
+    modules = _modules_of(f"from auditcli.cli.app import main; main({words.split()!r})")
+
+    assert modules & {*_NOT_FOR_READING, "sqlalchemy"} == set()
+
+
+def test_the_profiles_are_listed_without_what_changes_them() -> None:
+    modules = _modules_of("from auditcli.cli.app import main; assert main(['profile', 'list']) == 0")
+
+    assert modules & {*_NOT_FOR_READING, "auditcli.profiles"} == set()
+
+
 def test_the_module_is_the_command() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "auditcli", "--version"], cwd=_ROOT, check=True, capture_output=True, text=True
@@ -76,12 +174,17 @@ def test_the_module_is_the_command() -> None:
 
 def _loaded_by(code: str) -> set[str]:
     """The top-level modules that an interpreter of its own has loaded after it ran the code."""
-    program = f"{code}\nimport json, sys; print(json.dumps([*sys.modules]))"
+    return {module.partition(".")[0] for module in _modules_of(code)}
+
+
+def _modules_of(code: str) -> set[str]:
+    """All modules that it has loaded."""
+    program = f"{code}\nimport json, sys; print(); print(json.dumps([*sys.modules]))"
     ran = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], cwd=_ROOT, check=False, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr
-    return {module.partition(".")[0] for module in json.loads(ran.stdout.splitlines()[-1])}
+    return set(json.loads(ran.stdout.splitlines()[-1]))
 
 
 def _library_modules() -> list[str]:

@@ -74,9 +74,9 @@ def completion(
     """Print the script by which your shell completes commands, options, profiles, tables, columns and marks.
 
     Examples:
-      eval "$(audit completion bash)"                                  in ~/.bashrc
       audit completion zsh > "${fpath[1]}/_audit"
       audit completion fish > ~/.config/fish/completions/audit.fish
+      eval "$(audit completion bash)"                                  in ~/.bashrc
     """
     name = shell or os.environ.get("SHELL", "").rpartition("/")[2]
     if name not in _SCRIPTS:

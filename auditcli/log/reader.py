@@ -177,11 +177,14 @@ class LogReader:
             return frozenset({before} if before is not None and before == after else ())
         other = self.tables.changelog.alias().c
         here, there = log.id > boundary, other.id <= boundary
-        # Every record on one side has to be asked: on the shorter one.
+        # Every transaction on one side has to be asked: on the shorter one.
         if self.last_id() - boundary > boundary - self.first_id():
             here, there = log.id <= boundary, other.id > boundary
-        elsewhere = select(other.id).where(other.transaction_id == log.transaction_id, there)
-        return frozenset(self.execute(select(log.transaction_id).where(here, elsewhere.exists()).distinct()).scalars())
+        asked = select(log.transaction_id).where(here, log.transaction_id.is_not(None)).distinct().subquery()
+        # A value and no EXISTS: that would be answered by sorting the whole of the longer side.
+        elsewhere = select(other.id).where(other.transaction_id == asked.c.transaction_id, there).limit(1)
+        both = select(asked.c.transaction_id).where(elsewhere.scalar_subquery().is_not(None))
+        return frozenset(self.execute(both).scalars())
 
     def tracked_tables(self) -> list[TableName]:
         """The tables that the log knows, by their shapes or by their records."""
