@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from textual import on
 from textual.app import App, SystemCommand
 from textual.screen import Screen
 
+from auditcli.errors import ExitCode
 from auditcli.tui.explorer.screen import Explorer
 from auditcli.tui.palette import Palette
 from auditcli.tui.queries import Queries, QueryAnswered, QueryFailed
@@ -19,6 +22,8 @@ from auditcli.tui.undoing import UNDO, Author
 if TYPE_CHECKING:
     from auditcli.config import Target
     from auditcli.connect import Database
+
+_LOOK_AT_TERMINAL = 5.0
 
 
 class ExplorerApp(App[int]):
@@ -36,6 +41,8 @@ class ExplorerApp(App[int]):
         self.queries = Queries(self, self._open)
 
     async def on_mount(self) -> None:
+        if not self.is_headless and _has_terminal():
+            self.set_interval(_LOOK_AT_TERMINAL, self._leave_without_terminal)
         palette = Palette(self.get_css_variables())
         await self.push_screen(Explorer(self.queries, palette, self._target, self._author, self._words, utc=self._utc))
 
@@ -43,6 +50,11 @@ class ExplorerApp(App[int]):
         yield from super().get_system_commands(screen)
         if isinstance(screen, Explorer):
             yield from screen.commands()
+
+    def _leave_without_terminal(self) -> None:
+        """A window that was closed says so by a signal, but not to every program that was started in it."""
+        if not _has_terminal():
+            self.exit(return_code=ExitCode.FAILURE)
 
     def on_unmount(self) -> None:
         self.queries.close()
@@ -67,3 +79,7 @@ class ExplorerApp(App[int]):
         from auditcli.connect import open_database
 
         return open_database(self._target)
+
+
+def _has_terminal() -> bool:
+    return os.isatty(sys.__stdin__.fileno()) if sys.__stdin__ is not None else False
