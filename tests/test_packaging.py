@@ -17,6 +17,9 @@ import auditcli
 
 _ROOT = Path(__file__).resolve().parent.parent
 
+NEEDED = {"rich", "sqlalchemy", "textual", "tomlkit", "typer"}
+"""What is installed with it."""
+
 
 @dataclass(frozen=True)
 class Distributions:
@@ -78,7 +81,7 @@ def test_the_wheel_says_what_it_needs(distributions: Distributions) -> None:
     needed = [need for need in metadata.get_all("Requires-Dist", []) if "extra ==" not in need]
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
-    assert {need.partition(">")[0].partition("<")[0] for need in needed} == {"rich", "sqlalchemy", "textual", "typer"}
+    assert {need.partition(">")[0].partition("<")[0] for need in needed} == NEEDED
 
 
 def test_the_sample_database_works_from_the_wheel(unpacked_wheel: Path) -> None:

@@ -13,7 +13,6 @@ from auditcli.export.layout import Layout, layout_of
 from auditcli.export.records import RecordTexts
 from auditcli.log.reader import LogReader
 from auditcli.model import Change
-from auditcli.patch import Patch
 
 T = TypeVar("T")
 
@@ -24,6 +23,9 @@ def log_texts(reader: LogReader, asked: Asked, tally: Tally, *, now: datetime, i
     """The parts of a file with what is asked for, in order; one that is gone on with has its beginning already."""
     if asked.format is ExportFormat.SQL:
         changes = _changes(reader, asked, tally, newest_first=asked.inverted)
+        # It brings the reader of user rows along, which nothing else that is listed or exported needs.
+        from auditcli.patch import Patch
+
         lines = Patch(reader).of_changes(changes, inverted=asked.inverted, now=now)
         for some in _in_parts(lines):
             yield "".join(f"{line}\n" for line in some)

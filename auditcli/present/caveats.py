@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from auditcli.log.records import Gap
 from auditcli.present.text import counted, time_text, visible, wrapped_names
 from auditcli.rewinding.caveats import Caveat, Doubt
+
+if TYPE_CHECKING:
+    from auditcli.log.records import Gap
 
 _SENTENCES = {
     Doubt.GAP: "{tables}: not recorded {gap}; rows that changed meanwhile may have been other than shown",

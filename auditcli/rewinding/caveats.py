@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from auditcli.log.records import Gap
 from auditcli.model import TableName
 from auditcli.shape import TableShape
+
+if TYPE_CHECKING:
+    from auditcli.log.records import Gap
 
 
 class Doubt(StrEnum):

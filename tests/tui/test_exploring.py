@@ -174,7 +174,7 @@ def test_the_aspects_of_a_change(shop: Shop) -> None:
         assert "status  pending" in ui.detail.text()
         await ui.press("enter", "l")
         assert "#12 - DELETE orders/3" in ui.detail.text()
-        await ui.press("l")
+        await ui.press("l", "l", "l")
         assert '"event_type": "DELETE"' in ui.detail.text()
         await ui.press("escape", "j")
         assert '"event_type": "UPDATE"' in ui.detail.text()
