@@ -35,6 +35,7 @@ from auditcli.cli.pause import pause, resume
 from auditcli.cli.profile import profile
 from auditcli.cli.replay import replay
 from auditcli.cli.row import blame, row
+from auditcli.cli.serve import serve
 from auditcli.cli.show import show
 from auditcli.cli.stats import stats
 from auditcli.cli.status import status
@@ -69,6 +70,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     resume,
     profile,
     tui,
+    serve,
     completion,
 )
 
