@@ -19,7 +19,7 @@ from tests.cli.shop import CANCELLED, Shop
 from tests.tui.served import Served, serving
 
 _ROUTES = ("/", "/ws", "/static/js/textual.js", "/static/fonts/RobotoMono-VariableFont_wght.ttf", "/static/")
-_MORE_ROUTES = ("/download/abc", "/nothing")
+_MORE_ROUTES = ("/explorer.js", "/download/abc", "/nothing")
 _COUNTED = f" of {CANCELLED}"
 _FOREIGN = re.compile(r"(?:https?:)?//(?!127\.0\.0\.1)[\w.-]+\.\w+")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?$]*[A-Za-z]")

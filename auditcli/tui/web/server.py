@@ -55,6 +55,7 @@ class ExplorerServer(Server):
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
+        app.router.add_get("/explorer.js", _script)
         # A browser keeps the cookies of all ports together.
         app.middlewares.append(gate(self._token, f"audit-{self.port}", {*LOOPBACK_NAMES, self.host}))
         app.on_response_prepare.append(protect)
@@ -88,6 +89,10 @@ class ExplorerServer(Server):
             session.cancel()
         if self._sessions:
             await asyncio.wait(self._sessions, timeout=_PATIENCE)
+
+
+async def _script(_request: web.Request) -> web.FileResponse:
+    return web.FileResponse(_TEMPLATES / "explorer.js")
 
 
 def listen(host: str, port: int) -> socket.socket:
