@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
+import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +217,23 @@ def test_interrupted_it_says_so_and_ends_the_explorers(shop: Shop) -> None:
         assert _explorers(shop.path.parent.name) == []
 
     with serving("-u", str(shop.path), "serve", "--as", shop.path.parent.name) as interrupted:
+        look(interrupted, story)
+
+
+def test_a_second_interrupt_waits_for_no_page(shop: Shop) -> None:
+    async def story(websocket: ClientWebSocketResponse) -> None:
+        await screen_until(websocket, _COUNTED)
+        # Nothing is read from here on, like by a page that sleeps: the server's farewell has no answer.
+        interrupted.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(1)
+        begun = time.monotonic()
+        code, said = await asyncio.to_thread(interrupted.end)
+
+        assert code == 130
+        assert time.monotonic() - begun < 8
+        assert "Traceback" not in said
+
+    with serving("-u", str(shop.path), "serve") as interrupted:
         look(interrupted, story)
 
 

@@ -12,7 +12,10 @@ from tests.cli.shop import Shop
 from tests.tui.browser import Page, chromium, hosts, page
 from tests.tui.served import Served, serving
 
-pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)"),
+]
 
 _COLOURS = 20
 """A screen of text has more, an empty one has next to none."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp_jinja2
 from aiohttp import web
+from textual_serve.app_service import AppService
 from textual_serve.server import Server, to_int
 
 from auditcli.errors import UsageError
@@ -22,6 +23,9 @@ from auditcli.tui.web.gate import LOOPBACK_NAMES, WEBSOCKET_PATH, address, gate,
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _FONT_SIZE = 14
+_USUAL_SIZE = {"width": 80, "height": 24}
+_HEARTBEAT = 15.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 3.0
 """Seconds that open pages get to end their explorers."""
 
@@ -41,9 +45,9 @@ class ExplorerServer(Server):
 
     async def run(self, ready: Callable[[str], None]) -> None:
         """Serve until ^C or SIGTERM; `ready` is told the address to open."""
-        ended = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, ended.set)
         runner = web.AppRunner(await self._make_app(), access_log=None, shutdown_timeout=_PATIENCE)
         await runner.setup()
         try:
@@ -51,6 +55,9 @@ class ExplorerServer(Server):
             ready(address(self.host, self.port, self._token))
             await ended.wait()
         finally:
+            for number in _SIGNALS:
+                # A second one does not wait for a page that has gone to sleep.
+                loop.remove_signal_handler(number)
             await runner.cleanup()
 
     async def _make_app(self) -> web.Application:
@@ -72,13 +79,33 @@ class ExplorerServer(Server):
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         """Run an explorer for as long as its page is open."""
+        websocket = web.WebSocketResponse(heartbeat=_HEARTBEAT, timeout=_PATIENCE)
+        await websocket.prepare(request)
+
+        async def close() -> None:
+            await websocket.close()
+
         session = asyncio.current_task()
         assert session is not None
         self._sessions.add(session)
+        explorer = _Explorer(
+            self.command,
+            write_bytes=websocket.send_bytes,
+            write_str=websocket.send_str,
+            close=close,
+            download_manager=self.download_manager,
+        )
         try:
-            return await super().handle_websocket(request)
+            await explorer.start(
+                to_int(request.query.get("width", ""), 80), to_int(request.query.get("height", ""), 24)
+            )
+            await self._process_messages(websocket, explorer)
+        except asyncio.CancelledError:
+            await close()
         finally:
+            await explorer.stop()
             self._sessions.discard(session)
+        return websocket
 
     async def on_startup(self, app: web.Application) -> None:
         """Whoever started this one says where it is."""
@@ -88,11 +115,30 @@ class ExplorerServer(Server):
         for session in self._sessions:
             session.cancel()
         if self._sessions:
-            await asyncio.wait(self._sessions, timeout=_PATIENCE)
+            await asyncio.wait(self._sessions, timeout=3 * _PATIENCE)
 
 
 async def _script(_request: web.Request) -> web.FileResponse:
     return web.FileResponse(_TEMPLATES / "explorer.js")
+
+
+class _Explorer(AppService):
+    """One process; when it is stopped it has ended, if need be by force."""
+
+    async def stop(self) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await super().stop()
+                await self._reap()
+        except TimeoutError:
+            if self._process is not None and self._process.returncode is None:
+                self._process.kill()
+            await self._reap()
+
+    async def _reap(self) -> None:
+        if self._process is not None:
+            # What nobody reads any more would keep it from ending.
+            await self._process.communicate()
 
 
 def listen(host: str, port: int) -> socket.socket:
