@@ -77,6 +77,14 @@ async def screen_until(websocket: ClientWebSocketResponse, text: str) -> str:
     return plain
 
 
+async def told(websocket: ClientWebSocketResponse) -> list[str]:
+    """The next thing that the page is told beside what it draws."""
+    while (message := await websocket.receive()).type is WSMsgType.BINARY:
+        pass
+    words: list[str] = message.json()
+    return words
+
+
 def test_nobody_comes_in_without_the_token(served: Served) -> None:
     wrong = served.token[:-1] + ("A" if served.token[-1] != "A" else "B")
 
@@ -180,6 +188,28 @@ def test_the_explorer_comes_over_the_websocket_and_takes_keys(served: Served) ->
     look(served, story)
 
 
+def test_a_picture_of_the_screen_comes_as_a_download_for_whoever_has_the_token(served: Served) -> None:
+    async def story(session: ClientSession) -> None:
+        await status(session, served.address)
+        async with session.ws_connect("/ws?width=120&height=40", headers={"Origin": served.base}) as websocket:
+            await screen_until(websocket, _COUNTED)
+            await websocket.send_json(["stdin", "\x10"])
+            await screen_until(websocket, "Search for commands")
+            await websocket.send_json(["stdin", "screenshot"])
+            await screen_until(websocket, "Save an SVG")
+            await websocket.send_json(["stdin", "\r"])
+            kind, key = await told(websocket)
+
+            assert kind == "deliver_file_start"
+            async with ClientSession(served.base) as stranger:
+                assert await status(stranger, f"/download/{key}") == 403
+            async with session.get(f"/download/{key}") as response:
+                assert response.status == 200
+                assert (await response.text()).startswith("<svg ")
+
+    visit(served, story)
+
+
 def test_whoever_may_write_is_offered_an_undo(shop: Shop) -> None:
     async def story(websocket: ClientWebSocketResponse) -> None:
         drawn = await screen_until(websocket, _COUNTED)
@@ -220,6 +250,7 @@ def test_interrupted_it_says_so_and_ends_the_explorers(shop: Shop) -> None:
         look(interrupted, story)
 
 
+@pytest.mark.thorough
 def test_a_second_interrupt_waits_for_no_page(shop: Shop) -> None:
     async def story(websocket: ClientWebSocketResponse) -> None:
         await screen_until(websocket, _COUNTED)
