@@ -1,4 +1,4 @@
-# make demo | test | check | check-all | bench | clean
+# make demo | test | check | check-all | bench | screenshots | clean
 # Another interpreter than the first one that fits: make PYTHON=/path/to/python3.12 ...
 
 PYTHON =
@@ -14,7 +14,7 @@ MINUTES = 10
 $(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp)
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest check check-all soak bench clean
+.PHONY: help demo test test-oldest check check-all soak bench screenshots clean
 
 help:
 	@echo 'make demo         a sample database, its change log, a diff and an undo'
@@ -23,6 +23,7 @@ help:
 	@echo 'make check-all    the same, with PostgreSQL and MariaDB required, and with the oldest dependencies'
 	@echo 'make soak         random histories on all databases for MINUTES=10'
 	@echo 'make bench        what is measured, as ratios'
+	@echo 'make screenshots  the pictures of the explorer that the README shows'
 	@echo 'make clean        remove what the above made'
 
 demo: $(VENV)/demo.stamp
@@ -55,6 +56,9 @@ soak: $(VENV)/dev.stamp
 
 bench: $(VENV)/bench.stamp
 	@$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/dev.stamp
+	@$(BIN)/python -m tests.tui.pictures docs
 
 clean:
 	rm -rf .venv .venv-oldest build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

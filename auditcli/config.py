@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from auditcli.errors import CannotConnect, UsageError
+from auditcli.errors import CannotConnect, NoDatabase, UsageError
 
 URL_VARIABLE = "AUDIT_DATABASE_URL"
 PROFILE_VARIABLE = "AUDIT_PROFILE"
@@ -81,7 +81,7 @@ class ConfigFile:
 
 
 def find_target(url: str | None, profile: str | None, environ: Mapping[str, str], folder: Path) -> Target:
-    """The database to work on; raises UsageError where nothing names one."""
+    """The database to work on; raises NoDatabase where nothing names one."""
     # An empty option is no absent one: `--url "$UNSET"` must not end up at another database.
     if url is not None:
         named = None if profile is None else _profile_target(profile, "--profile", environ, folder)
@@ -99,7 +99,7 @@ def find_target(url: str | None, profile: str | None, environ: Mapping[str, str]
             return _target(file.settings, file, str(file.path))
         if "profile" in file.settings:
             return _profile_target(str(file.settings["profile"]), str(file.path), environ, folder)
-    raise UsageError(
+    raise NoDatabase(
         "no database was named",
         hint=f'give --url URL, set ${URL_VARIABLE}, or put url = "…" into audit.toml; `audit demo` makes a sample',
     )

@@ -80,7 +80,8 @@ def refuse_read_only(target: Target) -> None:
     """Raise ReadOnly where the profile or the file takes no writes."""
     if target.read_only:
         named = f"profile {target.profile}" if target.profile else target.origin
-        raise ReadOnly(f"{named} is read-only ({target.masked_url})", hint="remove read_only = true to write there")
+        hint = "remove read_only = true, or leave --read-only out, to write there"
+        raise ReadOnly(f"{named} is read-only ({target.masked_url})", hint=hint)
     path = sqlite_path(target.url)
     if path is not None and path.is_file() and not os.access(path, os.W_OK):
         raise ReadOnly(f"the file {path} is read-only", hint="make it writable, or work on a copy")

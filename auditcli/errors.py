@@ -2,6 +2,7 @@
 
 AuditError                  8
 ├── UsageError              2
+│   └── NoDatabase          2   (none was named)
 ├── NotFound                3
 ├── CannotConnect           4
 │   └── ConnectionLost      4   (what was done until then is kept)
@@ -49,6 +50,10 @@ class UsageError(AuditError):
     """A word, option or setting that means nothing here."""
 
     exit_code = ExitCode.USAGE
+
+
+class NoDatabase(UsageError):
+    """Neither an option, nor the environment, nor a file names a database."""
 
 
 class NotFound(AuditError):

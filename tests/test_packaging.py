@@ -63,6 +63,12 @@ def test_the_wheel_has_the_types_marker_and_the_sample_database(distributions: D
     assert {name for name in names if name.startswith("auditcli/sample_db/")} == sample
 
 
+def test_the_wheel_has_the_page_that_is_served(distributions: Distributions) -> None:
+    pages = {"auditcli/tui/web/templates/explorer.html", "auditcli/tui/web/templates/explorer.js"}
+
+    assert pages <= _wheel_names(distributions)
+
+
 def test_the_wheel_installs_the_command(distributions: Distributions) -> None:
     metadata = f"auditcli-{auditcli.__version__}.dist-info"
 

@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 _BLOCKS = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PICTURES = re.compile(r"!\[[^]]+\]\(([^)]+)\)")
+_ADDRESSES = re.compile(r"(?:https?:|(?<=[\"'(]))//[^\"')\s]+")
+_NAMESPACE = "http://www.w3.org/2000/svg"
+_ASKS_FOR = re.compile(r"@import|@font-face|href=|src=|url\((?!#)[^)]*")
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+\d\d:\d\d"), "TIME"),
     (re.compile(r"\(\d+ m?s ago\)"), "(AGO)"),
@@ -88,6 +92,17 @@ def test_the_worked_example_does_what_the_readme_shows(tmp_path: Path) -> None:
         printed = on_a_terminal(command, tmp_path)
 
         assert steady(printed) == steady(shown), command
+
+
+def test_the_pictures_are_there_and_ask_nobody_for_anything() -> None:
+    pictures = _PICTURES.findall(README)
+
+    assert pictures == ["docs/explorer.svg", "docs/history.svg", "docs/undo.svg"]
+    for picture in pictures:
+        svg = (ROOT / picture).read_text(encoding="utf-8")
+        assert svg.startswith("<svg ")
+        assert set(_ADDRESSES.findall(svg)) == {_NAMESPACE}
+        assert _ASKS_FOR.findall(svg) == []
 
 
 @pytest.mark.parametrize("code", list(ExitCode))

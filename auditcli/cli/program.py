@@ -23,19 +23,27 @@ from auditcli.cli.export import export
 from auditcli.cli.init import init
 from auditcli.cli.log import log
 from auditcli.cli.mark import mark
-from auditcli.cli.options import Invocation, as_command, context_parameter, global_parameters, set_signature
+from auditcli.cli.options import (
+    Invocation,
+    WhoOptions,
+    as_command,
+    context_parameter,
+    global_parameters,
+    set_signature,
+)
 from auditcli.cli.pause import pause, resume
 from auditcli.cli.profile import profile
 from auditcli.cli.replay import replay
 from auditcli.cli.row import blame, row
+from auditcli.cli.serve import serve
 from auditcli.cli.show import show
 from auditcli.cli.stats import stats
 from auditcli.cli.status import status
 from auditcli.cli.tail import tail
-from auditcli.cli.tui import tui
+from auditcli.cli.tui import on_terminal, tui
 from auditcli.cli.undo import redo, undo
 from auditcli.cli.verify import verify
-from auditcli.errors import ExitCode, UsageError
+from auditcli.errors import ExitCode, NoDatabase, UsageError
 
 _PROGRAM = "audit"
 _COMMANDS: tuple[Callable[..., object], ...] = (
@@ -62,6 +70,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     resume,
     profile,
     tui,
+    serve,
     completion,
 )
 
@@ -69,6 +78,7 @@ _ABOUT = """Who changed this row, when, from what to what; and put it back, safe
 
 Examples:
   audit demo                       a sample database, and its story
+  audit                            explore, on a terminal, the database that is configured
   audit log table:orders           what happened to a table
   audit diff --since 1h            what is different from an hour ago
   audit undo 42 --dry-run          what taking change 42 back would do
@@ -148,18 +158,34 @@ def _start() -> Callable[..., object]:
         annotation=Annotated[bool, typer.Option("--version", help="Show the version.")],
     )
 
-    def start(typer_context: typer.Context, *, version: bool, **options: Any) -> int | None:
+    def start(typer_context: typer.Context, *, version: bool, **options: Any) -> Invocation | int | None:
         typer_context.obj = GlobalOptions(**options)
         if version:
             sys.stdout.write(f"auditcli {__version__}\n")
             raise typer.Exit
         if typer_context.invoked_subcommand is None:
-            sys.stdout.write(typer_context.get_help() + "\n")
-            return ExitCode.DONE if sys.stdout.isatty() else ExitCode.USAGE
+            return _explorer(typer_context.obj) or _help(typer_context)
         return None
 
     set_signature(start, [context_parameter(), version, *global_parameters(hidden=False)])
     return start
+
+
+def _explorer(options: GlobalOptions) -> Invocation | None:
+    """What a person means who names no command: the explorer, where there is a database to explore."""
+    if not on_terminal():
+        return None
+    app = AppContext(options)
+    try:
+        app.target  # noqa: B018  # looked up, and then known
+    except NoDatabase:
+        return None
+    return Invocation(lambda _app: tui(app, WhoOptions()), options)
+
+
+def _help(typer_context: typer.Context) -> int:
+    sys.stdout.write(typer_context.get_help() + "\n")
+    return ExitCode.DONE if sys.stdout.isatty() else ExitCode.USAGE
 
 
 def _help_text(text: str) -> str:

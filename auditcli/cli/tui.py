@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
+from typing import Annotated
+
+import typer
 
 from auditcli.cli.context import AppContext
 from auditcli.cli.options import WhoOptions, Words
 from auditcli.cli.who import actor_of
 from auditcli.errors import UsageError
 
+_DRIVER_VARIABLE = "TEXTUAL_DRIVER"
+"""Names what takes the place of the terminal: a browser, for one."""
 
-def tui(app: AppContext, who: WhoOptions, words: Words = None) -> int:
+
+def tui(
+    app: AppContext,
+    who: WhoOptions,
+    words: Words = None,
+    *,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Refuse every write, whoever asks for it.")] = False,
+) -> int:
     """Explore the log full-screen: live, filtered, row by row; undo what went wrong.
 
     Examples:
       audit tui
       audit tui table:orders actor:svc-*
+      audit tui --read-only
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (on_terminal() or os.environ.get(_DRIVER_VARIABLE)):
         raise UsageError("the explorer needs a terminal", hint="`audit log` and `audit tail` print the same")
-    target = app.target
+    target = replace(app.target, read_only=read_only or app.target.read_only)
 
     from auditcli.tui.app import ExplorerApp
     from auditcli.tui.undoing import Author
@@ -27,3 +42,8 @@ def tui(app: AppContext, who: WhoOptions, words: Words = None) -> int:
     explorer = ExplorerApp(target, Author(actor_of(who), who.reason), words or (), utc=app.out.utc)
     explorer.run()
     return explorer.return_code or 0
+
+
+def on_terminal() -> bool:
+    """Whether a person can see a full screen, and press keys."""
+    return sys.stdin.isatty() and sys.stdout.isatty()

@@ -53,11 +53,29 @@ def test_a_bare_audit_in_a_pipe_is_a_usage_error_with_the_help(run: Audit) -> No
     assert "Usage: audit" in ran.out
 
 
-def test_a_bare_audit_on_a_terminal_is_help() -> None:
+def test_a_bare_audit_on_a_terminal_is_help_where_no_database_is_configured() -> None:
     code, screen = in_terminal([])
 
     assert code == 0
     assert "Usage: audit" in screen
+
+
+def test_a_bare_audit_in_a_pipe_is_help_though_a_database_is_configured(
+    run: Audit, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUDIT_DATABASE_URL", str(shop.path))
+
+    ran = run()
+
+    assert ran.code == 2
+    assert "Usage: audit" in ran.out
+
+
+def test_a_bare_audit_on_a_terminal_says_what_is_wrong_with_the_database_that_is_named() -> None:
+    code, screen = in_terminal([], environment={"AUDIT_PROFILE": "produktion"})
+
+    assert code == 2
+    assert "error: no profile 'produktion'" in screen
 
 
 @pytest.mark.parametrize(

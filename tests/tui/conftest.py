@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.cli.conftest import built_shop, shop
+from tests.cli.conftest import audit, built_shop, run, shop
 
-__all__ = ["built_shop", "shop"]
+__all__ = ["audit", "built_shop", "run", "shop"]

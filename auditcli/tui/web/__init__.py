@@ -1,0 +1,1 @@
+"""The explorer in a browser, for whoever has the address that was printed."""
