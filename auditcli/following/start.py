@@ -21,7 +21,7 @@ _CLOCKS = timedelta(seconds=2)
 """By how much the stamp of a record and the beginning of its transaction may be wrong against each other."""
 
 _INTERVAL = 0.02
-_PATIENCE = 0.3
+_PATIENCE = 1.5
 
 
 def certain_place(database: Database) -> Place:
