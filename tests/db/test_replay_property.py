@@ -23,7 +23,7 @@ from tests.db.test_undo_property import _database, _history, _run, transactions
 pytestmark = pytest.mark.thorough
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(script=transactions)
 def test_a_history_comes_to_the_same_rows_in_an_empty_database(script: list[Any]) -> None:
     source, target = _source(script), _empty()
@@ -33,7 +33,7 @@ def test_a_history_comes_to_the_same_rows_in_an_empty_database(script: list[Any]
     assert exactly(target.engine) == exactly(source.engine)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 @example(0)
 def test_so_does_one_that_is_killed_at_any_point_and_run_again(seed: int) -> None:
@@ -48,7 +48,7 @@ def test_so_does_one_that_is_killed_at_any_point_and_run_again(seed: int) -> Non
         target.close()
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 def test_so_does_one_from_any_place_on_the_rows_as_they_were_there(seed: int) -> None:
     random = Random(seed)

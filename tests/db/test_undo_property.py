@@ -72,13 +72,13 @@ statements = st.one_of(
 transactions = st.lists(st.lists(statements, min_size=1, max_size=4), max_size=7)
 
 
-@settings(max_examples=soaking(100), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=soaking(40), suppress_health_check=[HealthCheck.too_slow])
 @given(before=transactions, script=transactions)
 def test_undo_redo_and_undo_again_lead_to_start_end_and_start(before: list[Any], script: list[Any]) -> None:
     _undo_and_redo(before, script)
 
 
-@settings(max_examples=soaking(60), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=soaking(25), suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**32))
 @example(36956)
 def test_so_do_they_for_long_histories_of_few_rows(seed: int) -> None:
@@ -87,7 +87,7 @@ def test_so_do_they_for_long_histories_of_few_rows(seed: int) -> None:
     _undo_and_redo(_history(random, 6, (6, 1, 0)), _history(random, random.randint(1, 6), (2, 4, 2)))
 
 
-@settings(max_examples=soaking(100), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=soaking(40), suppress_health_check=[HealthCheck.too_slow])
 @given(script=transactions, picked=st.sets(st.integers(1, 30), min_size=1))
 def test_taking_back_any_selection_twice_is_taking_it_back_once(script: list[Any], picked: set[int]) -> None:
     engine = _database()
@@ -106,7 +106,7 @@ def test_taking_back_any_selection_twice_is_taking_it_back_once(script: list[Any
     assert _contents(engine) == once
 
 
-@settings(max_examples=soaking(100), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=soaking(40), suppress_health_check=[HealthCheck.too_slow])
 @given(script=transactions, picked=st.sets(st.integers(1, 30), min_size=1))
 def test_a_plan_without_conflicts_leaves_all_else_as_it_was_and_can_be_taken_back(
     script: list[Any], picked: set[int]
