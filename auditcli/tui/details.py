@@ -141,7 +141,7 @@ def _then(reader: LogReader, change: Change, looking: Looking) -> list[Line]:
 
     if change.row is None:
         return [hint_line(f"{visible(str(change.table))} has no key: its rows have no history of their own")]
-    place = change.id if looking.as_of is None else looking.as_of
+    place = _committed_at(reader, change) if looking.as_of is None else looking.as_of
     then, now = (row_state(reader, change.row, each) for each in (place, reader.last_id()))
     heading = Span(f"{row_word(change.table, change.row_id)} as of #{place:,}", Style.STRONG)
     lines: list[Line] = [(heading, Span("  against now", Style.DIM))]
@@ -156,6 +156,11 @@ def _then(reader: LogReader, change: Change, looking: Looking) -> list[Line]:
         cells = (Span(value_text(value)),) if same else cell_diff(value, current.get(column, ABSENT))
         lines.append((Span(f"  {visible(column)}  ", Style.DIM if same else Style.STRONG), *cells))
     return lines if now.image is not None else [*lines, (Span("it is gone now", Style.WARNING),)]
+
+
+def _committed_at(reader: LogReader, change: Change) -> int:
+    """The place after a change and all that was committed with it."""
+    return change.id if change.transaction_id is None else reader.transaction_span(change.transaction_id)[1]
 
 
 def statements_of(reader: LogReader, change: Change, *, inverted: bool) -> list[str]:

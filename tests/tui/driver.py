@@ -24,6 +24,7 @@ from auditcli.tui.widgets.detail import Detail
 from auditcli.tui.widgets.filter_bar import FilterBar
 from auditcli.tui.widgets.heading import Heading
 
+_HOPS = 3
 _PATIENCE = 1500
 """How many looks at whether everything has been answered."""
 
@@ -152,14 +153,22 @@ class Ui:
     async def settle(self) -> None:
         """Wait until every question has its answer and every answer is drawn."""
         for _ in range(_PATIENCE):
-            await self.pilot.pause()
-            bar = self.explorer.query_one(FilterBar)
-            if self.app.queries.is_idle and not bar.is_waiting:
-                await self.pilot.pause()
-                if self.app.queries.is_idle:
+            await self._hand_on()
+            if self._is_at_rest():
+                # An answer may be what leads to the next question.
+                await self._hand_on()
+                if self._is_at_rest():
                     return
             await asyncio.sleep(0.02)
         raise AssertionError("the explorer never came to rest")
+
+    def _is_at_rest(self) -> bool:
+        return self.app.queries.is_idle and not self.explorer.query_one(FilterBar).is_waiting
+
+    async def _hand_on(self) -> None:
+        """Let messages come up from a widget to the screen and go down to another one."""
+        for _ in range(_HOPS):
+            await self.pilot.pause()
 
     async def until(self, has_come: Callable[[], bool]) -> None:
         """Wait for what somebody else's commit brings."""

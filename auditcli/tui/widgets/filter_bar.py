@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
@@ -15,6 +15,15 @@ from auditcli.tui.completion import Vocabulary, WordSuggester
 
 _DEBOUNCE = 0.15
 """Seconds without a key before the words are tried."""
+
+
+class _Words(Input):
+    """A field that takes lines that are pasted as one."""
+
+    def on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        self.replace(" ".join(event.text.split()), *self.selection)
 
 
 class FilterBar(Widget):
@@ -51,7 +60,7 @@ class FilterBar(Widget):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Label("filter ▸ ", id="filter-name")
-            yield Input(self._words, placeholder="table:orders event:update actor:bob total>100 …  / edits")
+            yield _Words(self._words, placeholder="table:orders event:update actor:bob total>100 …  / edits")
         yield Label("", id="filter-error", markup=False)
 
     @property
