@@ -123,6 +123,16 @@ class Ui:
     def explorer(self) -> Explorer:
         return next(screen for screen in self.app.screen_stack if isinstance(screen, Explorer))
 
+    @property
+    def is_exploring(self) -> bool:
+        """Whether no dialog is open."""
+        return self.app.screen is self.explorer
+
+    def screen(self) -> str:
+        """All that the terminal shows."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
     def heading(self) -> str:
         """The top line."""
         return str(self.explorer.query_one(Heading).content)
@@ -206,6 +216,22 @@ def explore(
 
     with _no_query_of_the_ui_thread():
         asyncio.run(run())
+
+
+def failing_to_explore(database: Path | str, *, words: tuple[str, ...] = ()) -> Exception:
+    """Open the explorer where there is nothing to explore; returns why it left."""
+    app = ExplorerApp(Target(database_url(str(database)), "a test", None), Author("tess"), words, utc=True)
+
+    async def run() -> None:
+        async with app.run_test() as pilot:
+            for _ in range(_PATIENCE):
+                if app.failure is not None:
+                    return
+                await pilot.pause(0.02)
+
+    asyncio.run(run())
+    assert app.failure is not None, "it never left"
+    return app.failure
 
 
 @contextmanager

@@ -129,6 +129,6 @@ def test_pasted_lines_become_one_filter(shop: Shop) -> None:
     with explorer(shop) as shown:
         shown.shows(NEWEST)
         shown.press("/")
-        shown.read(0.5)
+        shown.until(lambda: "Quit" not in shown.text, "the focus")
         shown.press("\x1b[200~actor:bob\nevent:delete\n\x1b[201~")
         shown.shows("1 of 12")

@@ -158,7 +158,11 @@ class ChangeList(Widget, can_focus=True):
             return ""
         if self.is_waiting:
             return " looking …"
-        return "" if self.window.rows else " no changes here; \\ clears the filter, ? lists the keys"
+        if self.window.rows:
+            return ""
+        if self.log_ids[1]:
+            return " no changes here; \\ clears the filter, ? lists the keys"
+        return " nothing is recorded yet: `audit init` installs triggers, `auditcli.track` listens to an application"
 
     def _row_segments(self, change: Change, width: int, *, is_cursor: bool) -> list[Segment]:
         fitted = _fitted(self._row_line(change, width), width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rich.text import Text
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
@@ -12,18 +12,10 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from auditcli.tui.completion import Vocabulary, WordSuggester
+from auditcli.tui.widgets.line import Line
 
 _DEBOUNCE = 0.15
 """Seconds without a key before the words are tried."""
-
-
-class _Words(Input):
-    """A field that takes lines that are pasted as one."""
-
-    def on_paste(self, event: events.Paste) -> None:
-        event.prevent_default()
-        event.stop()
-        self.replace(" ".join(event.text.split()), *self.selection)
 
 
 class FilterBar(Widget):
@@ -60,7 +52,7 @@ class FilterBar(Widget):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Label("filter ▸ ", id="filter-name")
-            yield _Words(self._words, placeholder="table:orders event:update actor:bob total>100 …  / edits")
+            yield Line(self._words, placeholder="table:orders event:update actor:bob total>100 …  / edits")
         yield Label("", id="filter-error", markup=False)
 
     @property
