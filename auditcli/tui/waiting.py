@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from auditcli.model import Change
 from auditcli.tui.window import MOST
@@ -18,10 +19,14 @@ class Waiting:
         self.changes: list[Change] = []
         self.count = 0
         self.is_all = True
+        self.stamps: tuple[datetime, datetime] | None = None
+        """The oldest and the newest moment at which one of them was recorded."""
 
     def add(self, changes: Sequence[Change]) -> None:
         """More have come."""
         self.count += len(changes)
+        stamps = [*(self.stamps or ()), *(change.timestamp for change in changes)]
+        self.stamps = (min(stamps), max(stamps)) if stamps else None
         if self.is_all and len(self.changes) + len(changes) <= MOST:
             self.changes += changes
         elif changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -173,10 +174,20 @@ class Browsing(Filtering):
         if not fresh:
             return
         self.changes.add_newest(fresh, follow=True)
-        counts = {"matching": self.standing.matching, "total": self.standing.total}
-        self.stand(**{name: None if count is None else count + len(fresh) for name, count in counts.items()})
         stamps = [change.timestamp for change in fresh]
-        self.timeline.grown(min(stamps), max(stamps))
+        self._grown(len(fresh), (min(stamps), max(stamps)))
+
+    def _read_again(self) -> None:
+        """Begin at the newest change, without those that wait: the log has them."""
+        waiting, self._waiting = self._waiting, Waiting()
+        self.listing.begin_at(None)
+        if waiting.stamps is not None:
+            self._grown(waiting.count, waiting.stamps)
+
+    def _grown(self, changes: int, stamps: tuple[datetime, datetime]) -> None:
+        counts = {"matching": self.standing.matching, "total": self.standing.total}
+        self.stand(**{name: None if count is None else count + changes for name, count in counts.items()})
+        self.timeline.grown(*stamps)
 
     def _nothing_is_missed(self) -> None:
         """The feed has begun: read again what was committed between the first look at the list and that."""
@@ -193,8 +204,7 @@ class Browsing(Filtering):
         if self._waiting.is_all:
             self._show_waiting()
         else:
-            self._waiting = Waiting()
-            self.listing.begin_at(None)
+            self._read_again()
 
     def _tell(self, news: News) -> None:
         from auditcli.following.news import Back, Lost
@@ -226,8 +236,7 @@ class Browsing(Filtering):
         if self.changes.window.is_at_newest and self._waiting.is_all:
             self._show_waiting()
         else:
-            self._waiting = Waiting()
-            self.listing.begin_at(None)
+            self._read_again()
 
     def _show_waiting(self) -> None:
         waiting, self._waiting = self._waiting, Waiting()
