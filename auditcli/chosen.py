@@ -37,6 +37,11 @@ class Chosen:
         """Whether positions were given."""
         return self.since is not None or self.until is not None
 
+    @property
+    def open_window(self) -> Window:
+        """The window; without an end that was named, what is committed later belongs to it too."""
+        return self.window if self.until is not None else replace(self.window, until_id=None, left_out=frozenset())
+
 
 def choose(
     reader: LogReader, words: Sequence[str], *, now: datetime, options: SelectionOptions | None = None

@@ -6,11 +6,13 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from auditcli.errors import ExitCode
 from auditcli.tui.explorer.screen import Explorer
@@ -32,6 +34,11 @@ class ExplorerApp(App[int]):
     TITLE = "audit"
     ENABLE_COMMAND_PALETTE = True
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", "Quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
+    ]
+
     def __init__(self, target: Target, author: Author, words: Sequence[str] = (), *, utc: bool = False) -> None:
         super().__init__()
         self._target = target
@@ -39,6 +46,8 @@ class ExplorerApp(App[int]):
         self._words = " ".join(map(shlex.quote, words))
         self._utc = utc
         self.queries = Queries(self, self._open)
+        self.failure: Exception | None = None
+        """What ended it, if it did not end well; whoever ran it has to say so."""
 
     async def on_mount(self) -> None:
         if not self.is_headless and _has_terminal():
@@ -62,7 +71,11 @@ class ExplorerApp(App[int]):
     @on(QueryFailed)
     def _failed(self, event: QueryFailed) -> None:
         """What workers have to say reaches the application, which knows who asked."""
-        if isinstance(self.screen, UndoPlan) and event.kind == UNDO:
+        if self._explorer.chosen is None and event.kind == Explorer.filter_kind:
+            # Without a log, or with first words that select nothing, there is nothing to look at.
+            self.failure = event.error
+            self.exit()
+        elif isinstance(self.screen, UndoPlan) and event.kind == UNDO:
             self.screen.fail(event)
         else:
             self._explorer.fail(event)
@@ -70,6 +83,22 @@ class ExplorerApp(App[int]):
     @on(QueryAnswered)
     def _answered(self) -> None:
         self._explorer.recover()
+
+    def action_interrupt(self) -> None:
+        """Copy what is selected by mouse, as terminals do; without that, leave."""
+        selected = self.screen.get_selected_text()
+        if selected:
+            self.copy_to_clipboard(selected)
+        else:
+            self.exit(return_code=ExitCode.INTERRUPTED)
+
+    def _handle_exception(self, error: Exception) -> None:
+        self.failure = self.failure or (error.error if isinstance(error, WorkerFailed) else error)  # type: ignore[assignment]  # it is an Exception
+        super()._handle_exception(error)
+
+    def _print_error_renderables(self) -> None:
+        """Print no traceback: `failure` is told as any command's."""
+        self._exit_renderables.clear()
 
     @property
     def _explorer(self) -> Explorer:

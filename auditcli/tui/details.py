@@ -23,6 +23,7 @@ from auditcli.present import (
     heading_of,
     hint_line,
     row_word,
+    shortened,
     time_text,
     value_text,
     visible,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from auditcli.log.reader import LogReader
+
+_LONGEST_LINE = 2_000
+"""How many characters of a value are shown where it is shown as it is; `y` copies all of it."""
 
 _MOST = 200
 """How many changes of a row or of a transaction are listed one by one."""
@@ -70,11 +74,9 @@ def describe(aspect: Aspect, reader: LogReader, change: Change, looking: Looking
 def diff_lines(change: Change, looking: Looking) -> list[Line]:
     """A change column by column, which takes no look at the log."""
     lines = [change_heading(change), heading_of(change, now=looking.now, utc=looking.utc), ()]
-    lines += change_lines(change, unchanged=looking.unchanged)
-    hidden = len(change.image) - sum(1 for line in change_lines(change))
-    if hidden > 0 and not looking.unchanged:
-        lines += [(), hint_line(f"{hidden} unchanged, . shows them")]
-    return lines
+    cells = change_lines(change, unchanged=looking.unchanged)
+    hidden = len(change.image) - len(cells)
+    return [*lines, *cells, *([(), hint_line(f"{hidden} unchanged, . shows them")] if hidden > 0 else [])]
 
 
 def _diff(_reader: LogReader, change: Change, looking: Looking) -> list[Line]:
@@ -132,7 +134,7 @@ def _json(_reader: LogReader, change: Change, _looking: Looking) -> list[Line]:
     from auditcli.export import change_to_json
 
     text = json.dumps(change_to_json(change), ensure_ascii=False, indent=2)
-    return [(Span(visible(line)),) for line in text.splitlines()]
+    return [(Span(shortened(visible(line), _LONGEST_LINE)),) for line in text.split("\n")]
 
 
 def _then(reader: LogReader, change: Change, looking: Looking) -> list[Line]:
@@ -141,7 +143,7 @@ def _then(reader: LogReader, change: Change, looking: Looking) -> list[Line]:
 
     if change.row is None:
         return [hint_line(f"{visible(str(change.table))} has no key: its rows have no history of their own")]
-    place = change.id if looking.as_of is None else looking.as_of
+    place = _committed_at(reader, change) if looking.as_of is None else looking.as_of
     then, now = (row_state(reader, change.row, each) for each in (place, reader.last_id()))
     heading = Span(f"{row_word(change.table, change.row_id)} as of #{place:,}", Style.STRONG)
     lines: list[Line] = [(heading, Span("  against now", Style.DIM))]
@@ -158,6 +160,11 @@ def _then(reader: LogReader, change: Change, looking: Looking) -> list[Line]:
     return lines if now.image is not None else [*lines, (Span("it is gone now", Style.WARNING),)]
 
 
+def _committed_at(reader: LogReader, change: Change) -> int:
+    """The place after a change and all that was committed with it."""
+    return change.id if change.transaction_id is None else reader.transaction_span(change.transaction_id)[1]
+
+
 def statements_of(reader: LogReader, change: Change, *, inverted: bool) -> list[str]:
     """The statements that do a change again, or take it back, as its database's own client runs them."""
     from auditcli.patch import Patch
@@ -170,7 +177,7 @@ def _sql(reader: LogReader, change: Change, _looking: Looking) -> list[Line]:
     for title, inverted in (("does it again", False), ("takes it back, unguarded: u looks first", True)):
         lines += [
             (Span(title, Style.STRONG),),
-            *((Span(visible(line)),) for line in _statement_lines(reader, change, inverted)),
+            *((Span(shortened(visible(line), _LONGEST_LINE)),) for line in _statement_lines(reader, change, inverted)),
             (),
         ]
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -30,13 +30,26 @@ class _Beginning:
 
 
 class Listing:
-    """One list and the selection that it shows; `counted` is told how many changes match, when that is known."""
+    """One list and the selection that it shows.
 
-    def __init__(self, queries: Queries, changes: ChangeList, counted: Callable[[int | None, int], None]) -> None:
+    `begun` is called when it has begun anew: until then `is_beginning`, and what is committed meanwhile it may lack.
+    `counted` is told how many changes match, when that is known.
+    """
+
+    def __init__(
+        self,
+        queries: Queries,
+        changes: ChangeList,
+        *,
+        begun: Callable[[], None],
+        counted: Callable[[int | None, int], None],
+    ) -> None:
         self._queries = queries
         self._changes = changes
+        self._begun = begun
         self._counted = counted
         self.chosen: Chosen | None = None
+        self.is_beginning = False
 
     def choose(self, chosen: Chosen) -> None:
         """Show another selection from its newest change on."""
@@ -50,6 +63,7 @@ class Listing:
             return
         chosen = self.chosen
         self._changes.wait()
+        self.is_beginning = True
 
         def read(reader: LogReader) -> _Beginning:
             log_ids = (reader.first_id(), reader.last_id())
@@ -62,6 +76,8 @@ class Listing:
         def show(beginning: _Beginning) -> None:
             self._changes.log_ids = beginning.log_ids
             self._changes.begin(beginning.older, beginning.newer)
+            self.is_beginning = False
+            self._begun()
 
         self._queries.ask(_PAGE, read, show)
 
@@ -77,6 +93,7 @@ class Listing:
         def show(page: Page) -> None:
             oldest = page.changes[-1].id if page.changes else 0
             self._changes.begin(_Nothing(oldest), page)
+            self.is_beginning = False
             self._changes.action_oldest()
 
         self._queries.ask(_PAGE, lambda reader: self._paging(reader, chosen).newer(0), show)
@@ -93,12 +110,10 @@ class Listing:
 
         self._queries.ask(_PAGE, read, lambda page: self._changes.extend(side, page))
 
-    def _paging(self, reader: LogReader, chosen: Chosen, kind: str = _PAGE) -> Paging:
+    def _paging(self, reader: LogReader, chosen: Chosen) -> Paging:
         from auditcli.paging import Paging
 
-        # What was committed after the words were understood belongs to a list without an end, too.
-        window = chosen.window if chosen.until else replace(chosen.window, until_id=None, left_out=frozenset())
-        return Paging(reader, chosen.selection, window, is_wanted=self._queries.is_wanted(kind))
+        return Paging(reader, chosen.selection, chosen.open_window, is_wanted=self._queries.is_wanted)
 
     def _count(self, chosen: Chosen) -> None:
         def count(reader: LogReader) -> tuple[int, int]:
@@ -106,7 +121,7 @@ class Listing:
 
             everything = about_all(reader)
             is_all = chosen.selection.is_empty and not chosen.is_bounded
-            return (everything if is_all else self._paging(reader, chosen, _COUNT).count()), everything
+            return (everything if is_all else self._paging(reader, chosen).count()), everything
 
         self._queries.ask(_COUNT, count, lambda counts: self._counted(*counts))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Lock
@@ -22,15 +23,12 @@ T = TypeVar("T")
 
 
 class QueryFailed(Message):
-    """The database could not answer; `retry` asks again what only reads."""
+    """The database could not answer; `retry` asks again what only reads, where that may go well later."""
 
-    def __init__(
-        self, kind: str, error: AuditError, retry: Callable[[], None] | None, *, is_of_database: bool = True
-    ) -> None:
+    def __init__(self, kind: str, error: AuditError, retry: Callable[[], None] | None) -> None:
         super().__init__()
         self.kind = kind
         self.error = error
-        self.is_of_database = is_of_database
         self.retry = retry
 
 
@@ -54,12 +52,12 @@ class _Running:
         """Whether nothing has overtaken it."""
         return not self.given_up.is_set()
 
-    def give_up(self) -> None:
-        """End the statement that is running, if one is."""
+    def interrupt(self) -> None:
+        """End the statement that is running, if one is; some servers have to be asked, so never on the UI's thread."""
         from auditcli.driver import interrupt
 
+        # While the lock is held the connection can't be given back and be used for another question.
         with self.lock:
-            self.given_up.set()
             if self.connection is not None:
                 interrupt(self.connection)
 
@@ -67,6 +65,10 @@ class _Running:
         """From now on statements run over this connection, or over none any more."""
         with self.lock:
             self.connection = connection
+
+
+_answering: ContextVar[_Running] = ContextVar("_answering")
+"""What a worker is at."""
 
 
 class Queries:
@@ -106,10 +108,9 @@ class Queries:
 
         self._start(_Running(kind, is_endless=True), work, _nothing, retry=lambda: self.follow(kind, question))
 
-    def is_wanted(self, kind: str) -> Callable[[], bool]:
-        """A function that says whether the newest question of a kind is still wanted."""
-        running = self._running[kind]
-        return lambda: running.is_wanted
+    def is_wanted(self) -> bool:
+        """Whether the question that this worker answers is still wanted."""
+        return _answering.get().is_wanted
 
     def is_busy(self, kind: str) -> bool:
         """Whether a question of a kind is being answered."""
@@ -124,8 +125,11 @@ class Queries:
     def give_up(self, kind: str) -> None:
         """End what is asked of a kind."""
         running = self._running.pop(kind, None)
-        if running is not None:
-            running.give_up()
+        if running is None:
+            return
+        running.given_up.set()
+        if running.connection is not None:
+            self._app.run_worker(running.interrupt, group="interrupt", thread=True, exit_on_error=False)
 
     def database(self) -> Database:
         """The open database; to be called from a worker only."""
@@ -136,8 +140,10 @@ class Queries:
 
     def close(self) -> None:
         """End everything and give the connections back."""
-        for kind in list(self._running):
-            self.give_up(kind)
+        for running in self._running.values():
+            running.given_up.set()
+            running.interrupt()
+        self._running.clear()
         if self._database is not None:
             self._database.close()
 
@@ -151,7 +157,7 @@ class Queries:
         self.give_up(running.kind)
         self._running[running.kind] = running
         work = partial(self._deliver, running, read, answer, retry)
-        self._app.run_worker(work, group=running.kind, thread=True, exit_on_error=False)
+        self._app.run_worker(work, group=running.kind, thread=True)
 
     def _deliver(
         self,
@@ -160,17 +166,34 @@ class Queries:
         answer: Callable[[T], None],
         retry: Callable[[], None] | None,
     ) -> None:
+        if not running.is_wanted:
+            return
+        _answering.set(running)
         try:
             found = read(running)
         except Exception as error:  # noqa: BLE001  # whatever it is, the screen stays and says it
-            from auditcli.errors import AuditError
             from auditcli.failure import explained
 
-            is_of_database = not isinstance(error, AuditError)
-            failed = QueryFailed(running.kind, explained(error), retry, is_of_database=is_of_database)
+            again = partial(self._retry, running, retry) if retry is not None and self._is_passing(error) else None
+            failed = QueryFailed(running.kind, explained(error), again)
             self._tell(running, lambda: self._app.post_message(failed))
+        except KeyboardInterrupt:
+            # So SQLite's statements end when something overtakes them: nobody waits for an answer.
+            self._tell(running, lambda: None)
         else:
             self._tell(running, lambda: self._answered(answer, found))
+
+    def _retry(self, failed: _Running, ask: Callable[[], None]) -> None:
+        """Ask again, unless something else of the kind was asked, or given up, since."""
+        if self._running.get(failed.kind) is failed:
+            ask()
+
+    def _is_passing(self, error: Exception) -> bool:
+        from sqlalchemy.exc import DBAPIError
+
+        from auditcli.follow import is_passing
+
+        return isinstance(error, DBAPIError) and is_passing(error, self.database().dialect)
 
     def _answered(self, answer: Callable[[T], None], found: T) -> None:
         answer(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,10 @@ class Timeline:
         self._chosen: Chosen | None = None
         self._period: Period | None = None
         self._kept: dict[tuple[str, Period], Counts] = {}
+        self._is_outdated = False
+        # Up to the newest change, so much or all; None where somebody zoomed to what does not move.
+        self._range: tuple[timedelta | None] | None = None
+        self._newest: datetime | None = None
 
     def choose(self, chosen: Chosen) -> None:
         """Count another selection."""
@@ -50,36 +55,53 @@ class Timeline:
 
     def zoom(self, period: Period) -> None:
         """Show another stretch of time."""
-        self._period = period
+        self._period, self._range = period, None
         self.redraw()
 
     def show_last(self, length: timedelta | None) -> None:
         """Show so much time up to the newest change, or all of it."""
-        self._queries.ask(_BARS, lambda reader: _last(reader, length), self._zoom_if_any)
+        self._ask_for_range(lambda _reader: length)
 
     def redraw(self) -> None:
         """Count the bars that fit now."""
         if self._chosen is None:
             return
         if self._period is None:
-            self._queries.ask(_BARS, _beginning, self._zoom_if_any)
+            self._ask_for_range(_first_length)
             return
+        self._period = self._gone_on(self._period)
         self._count(self._chosen, self._period)
 
-    def grown(self, newest: datetime) -> None:
-        """Something was committed: count the bar that it belongs to again."""
-        bars = self._activity.bars
-        if self._period is None or not bars or self._queries.is_busy(_BARS):
-            return
-        if newest >= bars[-1].end:
-            self._period = type(self._period)(
-                self._period.start + (newest - bars[-1].start), bars[-1].end + bars[-1].width
-            )
-        self.redraw()
+    def grown(self, oldest: datetime, newest: datetime) -> None:
+        """Something was committed, stamped between these: count the bars that it belongs to again."""
+        self._kept = {key: counts for key, counts in self._kept.items() if key[1].end <= oldest}
+        self._newest = newest
+        if self._queries.is_busy(_BARS):
+            # What is being counted goes on: a busy log would never see the end of it.
+            self._is_outdated = True
+        else:
+            self.redraw()
 
-    def _zoom_if_any(self, period: Period | None) -> None:
-        if period is not None:
-            self.zoom(period)
+    def _gone_on(self, period: Period) -> Period:
+        """What reached up to the newest change, up to the one that is it now."""
+        if self._range is None or self._newest is None or self._newest < period.end:
+            return period
+        [length] = self._range
+        end = self._newest + timedelta(microseconds=1)
+        return replace(period, start=period.start if length is None else end - length, end=end)
+
+    def _ask_for_range(self, length_of: Callable[[LogReader], timedelta | None]) -> None:
+        def find(reader: LogReader) -> tuple[timedelta | None, Period | None]:
+            length = length_of(reader)
+            return length, _last(reader, length)
+
+        def show(found: tuple[timedelta | None, Period | None]) -> None:
+            length, period = found
+            if period is not None:
+                self._period, self._range = period, (length,)
+                self.redraw()
+
+        self._queries.ask(_BARS, find, show)
 
     def _count(self, chosen: Chosen, period: Period) -> None:
         from auditcli.activity import bars_of
@@ -94,27 +116,29 @@ class Timeline:
         def count(reader: LogReader) -> None:
             from auditcli.activity import count_bar
 
-            is_wanted = self._queries.is_wanted(_BARS)
             for bar in missing:
-                if not is_wanted():
+                if not self._queries.is_wanted():
                     return
-                counted = count_bar(reader, chosen.selection, bar, chosen.window)
-                self._app.call_from_thread(self._keep, is_wanted, chosen, bar, counted)
+                counted = count_bar(reader, chosen.selection, bar, chosen.open_window)
+                self._app.call_from_thread(self._keep, chosen, bar, counted)
 
-        self._queries.ask(_BARS, count, lambda _: None)
+        self._is_outdated = False
+        self._queries.ask(_BARS, count, lambda _: self.redraw() if self._is_outdated else None)
 
-    def _keep(self, is_wanted: Callable[[], bool], chosen: Chosen, bar: Period, counted: Counts) -> None:
+    def _keep(self, chosen: Chosen, bar: Period, counted: Counts) -> None:
         if len(self._kept) >= _MOST_KEPT:
             self._kept.clear()
+        if chosen is not self._chosen:
+            return
         self._kept[chosen.words, bar] = counted
-        if is_wanted():
+        if bar in self._activity.bars:
             self._activity.add(bar, counted)
 
 
-def _beginning(reader: LogReader) -> Period | None:
+def _first_length(reader: LogReader) -> timedelta | None:
     from auditcli.paging import about_all
 
-    return _last(reader, None if about_all(reader) <= _SMALL else timedelta(days=1))
+    return None if about_all(reader) <= _SMALL else timedelta(days=1)
 
 
 def _last(reader: LogReader, length: timedelta | None) -> Period | None:

@@ -89,9 +89,9 @@ class Ran:
 class Shop:
     """The shop's database file and its application."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, opening: datetime | None = None) -> None:
         self.path = path
-        self.clock = SettableClock(datetime.now(UTC) - timedelta(days=3))
+        self.clock = SettableClock(opening or datetime.now(UTC) - timedelta(days=3))
         self.engine = create_engine(URL.create("sqlite", database=str(path)))
         self.sessions = sessionmaker(self.engine)
         auditcli.track(self.sessions, create=True, clock=self.clock)
@@ -114,9 +114,9 @@ class Shop:
         self.engine.dispose()
 
 
-def build_shop(path: Path) -> None:
+def build_shop(path: Path, opening: datetime | None = None) -> None:
     """A shop with five transactions: an opening, a shipment, a bad import, a move, a cancellation."""
-    shop = Shop(path)
+    shop = Shop(path, opening)
     Base.metadata.create_all(shop.engine)
     shop.write("alice", "opening", _open)
     shop.write("bob", "shipping", lambda session: _set(session.get(Order, 1), status="shipped"))

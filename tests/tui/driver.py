@@ -24,6 +24,7 @@ from auditcli.tui.widgets.detail import Detail
 from auditcli.tui.widgets.filter_bar import FilterBar
 from auditcli.tui.widgets.heading import Heading
 
+_HOPS = 3
 _PATIENCE = 1500
 """How many looks at whether everything has been answered."""
 
@@ -122,6 +123,16 @@ class Ui:
     def explorer(self) -> Explorer:
         return next(screen for screen in self.app.screen_stack if isinstance(screen, Explorer))
 
+    @property
+    def is_exploring(self) -> bool:
+        """Whether no dialog is open."""
+        return self.app.screen is self.explorer
+
+    def screen(self) -> str:
+        """All that the terminal shows."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
     def heading(self) -> str:
         """The top line."""
         return str(self.explorer.query_one(Heading).content)
@@ -152,14 +163,22 @@ class Ui:
     async def settle(self) -> None:
         """Wait until every question has its answer and every answer is drawn."""
         for _ in range(_PATIENCE):
-            await self.pilot.pause()
-            bar = self.explorer.query_one(FilterBar)
-            if self.app.queries.is_idle and not bar.is_waiting:
-                await self.pilot.pause()
-                if self.app.queries.is_idle:
+            await self._hand_on()
+            if self._is_at_rest():
+                # An answer may be what leads to the next question.
+                await self._hand_on()
+                if self._is_at_rest():
                     return
             await asyncio.sleep(0.02)
         raise AssertionError("the explorer never came to rest")
+
+    def _is_at_rest(self) -> bool:
+        return self.app.queries.is_idle and not self.explorer.query_one(FilterBar).is_waiting
+
+    async def _hand_on(self) -> None:
+        """Let messages come up from a widget to the screen and go down to another one."""
+        for _ in range(_HOPS):
+            await self.pilot.pause()
 
     async def until(self, has_come: Callable[[], bool]) -> None:
         """Wait for what somebody else's commit brings."""
@@ -197,6 +216,22 @@ def explore(
 
     with _no_query_of_the_ui_thread():
         asyncio.run(run())
+
+
+def failing_to_explore(database: Path | str, *, words: tuple[str, ...] = ()) -> Exception:
+    """Open the explorer where there is nothing to explore; returns why it left."""
+    app = ExplorerApp(Target(database_url(str(database)), "a test", None), Author("tess"), words, utc=True)
+
+    async def run() -> None:
+        async with app.run_test() as pilot:
+            for _ in range(_PATIENCE):
+                if app.failure is not None:
+                    return
+                await pilot.pause(0.02)
+
+    asyncio.run(run())
+    assert app.failure is not None, "it never left"
+    return app.failure
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -15,6 +16,7 @@ from auditcli.tui.explorer.filtering import Filtering
 from auditcli.tui.following import Following
 from auditcli.tui.listing import Listing
 from auditcli.tui.timeline import RANGES, Timeline
+from auditcli.tui.waiting import Waiting
 from auditcli.tui.widgets.activity import Activity
 from auditcli.tui.widgets.change_list import ChangeList
 from auditcli.tui.widgets.detail import Detail
@@ -43,18 +45,23 @@ class Browsing(Filtering):
 
     def on_mount(self) -> None:
         self.listing = Listing(
-            self.queries, self.changes, lambda matching, total: self.stand(matching=matching, total=total)
+            self.queries,
+            self.changes,
+            begun=self._begun,
+            counted=lambda matching, total: self.stand(matching=matching, total=total),
         )
         self.timeline = Timeline(self.app, self.queries, self.activity)
-        self.following = Following(self.app, self.queries, self._arrived, self._tell)
-        self._waiting: list[Change] = []
+        self.following = Following(
+            self.app, self.queries, began=self._nothing_is_missed, arrived=self._arrived, tell=self._tell
+        )
+        self._waiting = Waiting()
         self.changes.focus()
         self.stand()
         # After the first frame: the driver of a database takes longer to load than a screen to draw.
         self.call_after_refresh(self.choose, self.first_words)
 
     def show_selection(self, chosen: Chosen) -> None:
-        self._waiting.clear()
+        self._waiting = Waiting()
         self.stand(matching=None, waiting=0, live=chosen.until is None)
         self.listing.choose(chosen)
         self.timeline.choose(chosen)
@@ -156,23 +163,58 @@ class Browsing(Filtering):
 
     def _arrived(self, committed: Sequence[Change]) -> None:
         fresh = [change for change in committed if not self.changes.has(change)]
-        if self.standing.live:
+        if self.standing.live and not self.listing.is_beginning:
             self._show(fresh)
-        elif fresh:
-            self._waiting += fresh
-            self.stand(waiting=len(self._waiting))
+            return
+        self._waiting.add(fresh)
+        if not self.standing.live:
+            self.stand(waiting=self._waiting.count)
 
     def _show(self, fresh: Sequence[Change]) -> None:
         if not fresh:
             return
         self.changes.add_newest(fresh, follow=True)
+        stamps = [change.timestamp for change in fresh]
+        self._grown(len(fresh), (min(stamps), max(stamps)))
+
+    def _read_again(self) -> None:
+        """Begin at the newest change, without those that wait: the log has them."""
+        waiting, self._waiting = self._waiting, Waiting()
+        self.listing.begin_at(None)
+        if waiting.stamps is not None:
+            self._grown(waiting.count, waiting.stamps)
+
+    def _grown(self, changes: int, stamps: tuple[datetime, datetime]) -> None:
         counts = {"matching": self.standing.matching, "total": self.standing.total}
-        self.stand(**{name: None if count is None else count + len(fresh) for name, count in counts.items()})
-        self.timeline.grown(fresh[-1].timestamp)
+        self.stand(**{name: None if count is None else count + changes for name, count in counts.items()})
+        self.timeline.grown(*stamps)
+
+    def _nothing_is_missed(self) -> None:
+        """The feed has begun: read again what was committed between the first look at the list and that."""
+        self.recover()
+        if self.standing.live:
+            self.listing.begin_at(None)
+        else:
+            self._waiting.is_all = False
+
+    def _begun(self) -> None:
+        """The list has begun anew: show what came while it was read."""
+        if not self.standing.live:
+            return
+        if self._waiting.is_all:
+            self._show_waiting()
+        else:
+            self._read_again()
 
     def _tell(self, news: News) -> None:
+        from auditcli.following.news import Back, Lost
         from auditcli.present.news import news_text
 
+        if isinstance(news, Lost):
+            self.stand(trouble=f"✗ {news_text(news)}")
+            return
+        if isinstance(news, Back):
+            self.recover()
         self.say(news_text(news))
 
     def action_follow(self) -> None:
@@ -190,9 +232,12 @@ class Browsing(Filtering):
         """Show what came, and what comes from now on."""
         if self.standing.live or self.chosen is None or self.chosen.until is not None:
             return
-        waiting, self._waiting = self._waiting, []
         self.stand(live=True, waiting=0)
-        if self.changes.window.is_at_newest:
-            self._show(waiting)
+        if self.changes.window.is_at_newest and self._waiting.is_all:
+            self._show_waiting()
         else:
-            self.listing.begin_at(None)
+            self._read_again()
+
+    def _show_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, Waiting()
+        self._show([change for change in waiting.changes if not self.changes.has(change)])

@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
 from textual.widgets import Footer
 
+from auditcli.present import visible
 from auditcli.tui.palette import Palette
 from auditcli.tui.queries import Queries, QueryFailed
 from auditcli.tui.screens.prompt import Prompt
@@ -113,15 +114,15 @@ class Frame(Screen[None]):
 
     def fail(self, event: QueryFailed) -> None:
         """Say that a question could not be answered; what only reads is asked again in a while."""
+        if event.retry is not None:
+            self.stand(trouble=f"✗ {visible(event.error.message)}; trying again …")
+            self.set_timer(_RETRY_AFTER, event.retry)
+            return
+        text = "\n".join(visible(each) for each in (event.error.message, event.error.hint) if each)
         if event.kind == self.filter_kind:
-            hint = f"\n{event.error.hint}" if event.error.hint else ""
-            self.filter_bar.say(f"{event.error.message}{hint}")
-            return
-        if event.retry is None or not event.is_of_database:
-            self.app.notify(f"{event.error.message}\n{event.error.hint or ''}", severity="error", markup=False)
-            return
-        self.stand(trouble=f"✗ {event.error.message}; trying again …")
-        self.set_timer(_RETRY_AFTER, event.retry)
+            self.filter_bar.say(text)
+        else:
+            self.app.notify(text, severity="error", markup=False)
 
     filter_kind = "filter"
 

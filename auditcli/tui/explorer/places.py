@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 
 from auditcli.clock import utc_now
 from auditcli.model import Change
+from auditcli.selection import Selection
 from auditcli.tui.details import Aspect
 from auditcli.tui.explorer.browsing import Browsing
 from auditcli.tui.screens.choice import Choice
@@ -74,12 +75,12 @@ class Places(Browsing):
             return
 
         def find(reader: LogReader) -> int:
-            from auditcli.stepping import bar_step, change_step, transaction_step
+            from auditcli.stepping import bar_step, transaction_step
 
             if what == "bar":
                 return bar_step(reader, place, direction, bar.width) if bar is not None else place
-            step = change_step if what == "change" else transaction_step
-            return step(reader, chosen.selection, place, direction)
+            # A place never lies inside a transaction: a change is reached with all that was committed with it.
+            return transaction_step(reader, chosen.selection if what == "change" else Selection(), place, direction)
 
         self.queries.ask(_PLACE, find, self._look_as_of)
 

@@ -14,6 +14,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
+from auditcli.present import visible
+
+_LOW = 16
+"""On a terminal of fewer lines a dialog has all of it."""
+
 
 class Choice(ModalScreen[int | None]):
     """Ends with the number of the answer, or without one."""
@@ -22,7 +27,10 @@ class Choice(ModalScreen[int | None]):
     Choice { align: center middle; }
     Choice #dialog { width: auto; max-width: 90%; min-width: 40; height: auto; }
     Choice #dialog { border: thick $primary; background: $surface; padding: 0 1; }
-    Choice OptionList { height: auto; max-height: 16; border: none; width: auto; min-width: 38; }
+    Choice OptionList, Choice OptionList:focus { border: none; }
+    Choice OptionList { height: auto; max-height: 16; width: auto; min-width: 38; }
+    Choice.-low #dialog { border: none; width: 100%; max-width: 100%; height: 100%; }
+    Choice.-low OptionList { max-height: 1fr; }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "Cancel")]
@@ -34,8 +42,11 @@ class Choice(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Label(self._title, markup=False)
-            yield OptionList(*(Option(Text(answer)) for answer in self._answers))
+            yield Label(visible(self._title), markup=False)
+            yield OptionList(*(Option(Text(visible(answer))) for answer in self._answers))
+
+    def on_resize(self) -> None:
+        self.set_class(self.app.size.height < _LOW, "-low")
 
     @on(OptionList.OptionSelected)
     def _answered(self, event: OptionList.OptionSelected) -> None:

@@ -11,6 +11,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
+from auditcli.tui.widgets.line import Line
+
 
 class Prompt(ModalScreen[str | None]):
     """Ends with what was typed, or without it."""
@@ -19,7 +21,7 @@ class Prompt(ModalScreen[str | None]):
     Prompt { align: center middle; }
     Prompt #dialog { width: 70; max-width: 95%; height: auto; border: thick $primary; background: $surface; }
     Prompt #dialog { padding: 0 1; }
-    Prompt Input { border: none; height: 1; padding: 0; background: $boost; }
+    Prompt Input, Prompt Input:focus { border: none; height: 1; padding: 0; background: $boost; }
     Prompt #hint { color: $text-muted; height: auto; }
     """
 
@@ -34,7 +36,7 @@ class Prompt(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Label(self._title, markup=False)
-            yield Input(self._value)
+            yield Line(self._value)
             yield Label(self._hint, id="hint", markup=False)
 
     @on(Input.Submitted)

@@ -19,6 +19,7 @@ from auditcli.present import conflict_lines, counted, plan_lines, plan_summary, 
 from auditcli.tui.palette import Palette
 from auditcli.tui.queries import QueryFailed
 from auditcli.tui.undoing import Author, ToUndo, Undoing, confirming_word
+from auditcli.tui.widgets.line import Line
 
 if TYPE_CHECKING:
     from auditcli.apply import Outcome
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from auditcli.planning.savedplan import SavedPlan
 
 _MOST_CONFLICTS = 500
+_LOW = 16
+"""On a terminal of fewer lines the dialog has all of it."""
 
 
 class UndoPlan(ModalScreen["Outcome | None"]):
@@ -38,13 +41,20 @@ class UndoPlan(ModalScreen["Outcome | None"]):
     UndoPlan #dialog { width: 90%; max-width: 130; height: 90%; border: thick $warning; background: $surface; }
     UndoPlan #dialog { padding: 0 1; }
     UndoPlan #plan { height: 1fr; min-height: 3; }
-    UndoPlan OptionList { height: auto; max-height: 40%; border: none; }
-    UndoPlan Input { border: none; height: 1; padding: 0; background: $boost; }
+    UndoPlan OptionList { height: auto; max-height: 40%; }
+    UndoPlan OptionList, UndoPlan OptionList:focus { border: none; }
+    UndoPlan Input, UndoPlan Input:focus { border: none; height: 1; padding: 0; background: $boost; }
     UndoPlan .line { height: 1; }
     UndoPlan .line Label { width: auto; }
     UndoPlan #buttons { height: 3; align-horizontal: right; }
     UndoPlan #buttons Button { margin-left: 1; }
     UndoPlan #trouble { color: $text-error; height: auto; }
+    UndoPlan.-low #dialog { width: 100%; height: 100%; border: none; padding: 0; }
+    UndoPlan.-low #plan { min-height: 2; }
+    UndoPlan.-low OptionList { max-height: 3; }
+    UndoPlan.-low #buttons, UndoPlan.-low Button { height: 1; }
+    UndoPlan.-low Button { min-width: 0; width: auto; padding: 0; border: none !important; }
+    UndoPlan.-low #trouble { max-height: 2; }
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,10 +86,10 @@ class UndoPlan(ModalScreen["Outcome | None"]):
             yield Static(markup=False, id="trouble")
             with Horizontal(classes="line"):
                 yield Label("why  ")
-                yield Input(self._author.reason or "", placeholder="the reason, which is recorded", id="reason")
+                yield Line(self._author.reason or "", placeholder="the reason, which is recorded", id="reason")
             with Horizontal(classes="line", id="word-line"):
                 yield Label("", id="word-label", markup=False)
-                yield Input(id="word")
+                yield Line(id="word")
             with Horizontal(id="buttons"):
                 yield Button("Cancel (Esc)", id="cancel")
                 yield Button("Rehearse (r)", id="rehearse")
@@ -91,6 +101,9 @@ class UndoPlan(ModalScreen["Outcome | None"]):
         self.query_one("#cancel").focus()
         self._say()
         self._undoing.plan(self._wanted, self._author, self._planned)
+
+    def on_resize(self) -> None:
+        self.set_class(self.app.size.height < _LOW, "-low")
 
     # The plan and its conflicts.
 

@@ -92,8 +92,10 @@ class Activity(Widget, can_focus=True):
 
     def point_at(self, moment: datetime) -> None:
         """Put the cursor where a moment is, if it is on the screen."""
-        self.cursor = next((number for number, bar in enumerate(self.bars) if bar.start <= moment < bar.end), None)
-        self._say()
+        cursor = next((number for number, bar in enumerate(self.bars) if bar.start <= moment < bar.end), None)
+        if cursor != self.cursor:
+            self.cursor = cursor
+            self._say()
 
     def bar_of(self, moment: datetime) -> Period | None:
         """The bar in which a moment is; None where it is not on the screen."""

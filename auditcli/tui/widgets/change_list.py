@@ -11,6 +11,7 @@ from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -158,7 +159,11 @@ class ChangeList(Widget, can_focus=True):
             return ""
         if self.is_waiting:
             return " looking …"
-        return "" if self.window.rows else " no changes here; \\ clears the filter, ? lists the keys"
+        if self.window.rows:
+            return ""
+        if self.log_ids[1]:
+            return " no changes here; \\ clears the filter, ? lists the keys"
+        return " nothing is recorded yet: `audit init` installs triggers, `auditcli.track` listens to an application"
 
     def _row_segments(self, change: Change, width: int, *, is_cursor: bool) -> list[Segment]:
         fitted = _fitted(self._row_line(change, width), width)
@@ -205,8 +210,10 @@ class ChangeList(Widget, can_focus=True):
     # What is done to it.
 
     def action_move(self, rows: int) -> None:
-        self.window.move_to(self.window.cursor + rows, self.size.height)
-        self._moved(by_hand=True)
+        top, cursor = self.window.top, self.window.cursor
+        self.window.move_to(cursor + rows, self.size.height)
+        # All lines are drawn anew only where all of them have moved.
+        self._moved(by_hand=True, lines=(cursor, self.window.cursor) if self.window.top == top else ())
 
     def action_page(self, pages: float) -> None:
         self.action_move(int(pages * max(self.size.height - 1, 1)))
@@ -296,8 +303,8 @@ class ChangeList(Widget, can_focus=True):
         self.refresh()
         self.post_message(self.Marked())
 
-    def _moved(self, *, by_hand: bool = False, announce: bool = True) -> None:
-        self.refresh()
+    def _moved(self, *, by_hand: bool = False, announce: bool = True, lines: Sequence[int] = ()) -> None:
+        self.refresh(*(Region(0, number - self.window.top, self.size.width, 1) for number in lines))
         if by_hand:
             self.post_message(self.Scrolled())
         if announce:

@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from auditcli.tui.completion import Vocabulary, WordSuggester
+from auditcli.tui.widgets.line import Line
 
 _DEBOUNCE = 0.15
 """Seconds without a key before the words are tried."""
@@ -51,7 +52,7 @@ class FilterBar(Widget):
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Label("filter ▸ ", id="filter-name")
-            yield Input(self._words, placeholder="table:orders event:update actor:bob total>100 …  / edits")
+            yield Line(self._words, placeholder="table:orders event:update actor:bob total>100 …  / edits")
         yield Label("", id="filter-error", markup=False)
 
     @property

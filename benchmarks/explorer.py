@@ -1,0 +1,141 @@
+"""How fast the explorer is on a terminal, and how much memory it needs: `python -m benchmarks.explorer [CHANGES …]`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sqlalchemy import URL
+
+from benchmarks.biglog import RARE_ACTOR, build_big_log
+
+_QUIET = 0.08
+"""Seconds without output after which a key has done all that it does at once."""
+
+_PATIENCE = 60.0
+_DEBOUNCE = 0.15
+_PAGE_DOWN = b"\x1b[6~"
+_BARS = {"first rows": 1.1, "j": 0.016, "page down": 0.035}
+_MEMORY_BAR = 90
+
+
+def main(arguments: list[str]) -> int:
+    """Measure logs of so many changes; the shortest of some times, since a busy machine is no failure."""
+    for changes in map(int, arguments or ("10000", "1000000")):
+        with TemporaryDirectory() as folder:
+            database = Path(folder) / "big.db"
+            build_big_log(URL.create("sqlite", database=str(database)), changes)
+            for name, seconds, bar in _measured(database, changes):
+                bar_text = "" if bar is None else f"  <= {bar:g}{'' if seconds <= bar else '  missed'}"
+                print(f"{changes:>12,} changes  {name:<24} {seconds:8.3f}{bar_text}", flush=True)
+    return 0
+
+
+def _measured(database: Path, changes: int) -> Iterator[tuple[str, float, float | None]]:
+    newest = f"{changes:,}".encode()
+    starts, used = [], []
+    for _ in range(3):
+        with _opened(database) as screen:
+            starts.append(screen.until(newest))
+            used.append(screen.processor())
+    yield "first rows", min(starts), _BARS["first rows"]
+    # What other programs on the machine can't lengthen.
+    yield "first rows, processor", min(used), _BARS["first rows"]
+    with _opened(database) as screen:
+        screen.until(newest)
+        screen.settle(1.0)
+        for name, keys, rounds in (("j", b"j", 40), ("page down", _PAGE_DOWN, 25), ("G", b"G", 3), ("g", b"g", 3)):
+            times = []
+            for _ in range(rounds):
+                times.append(screen.press(keys))
+                if keys == b"G":
+                    screen.press(b"g")
+            yield name, min(first for first, _ in times), _BARS.get(name)
+            yield f"{name}, all panes", min(last for _, last in times), None
+        yield "memory, MB", screen.memory(), _MEMORY_BAR
+        for words in ("actor:bob", f"actor:{RARE_ACTOR}", "status:shipped"):
+            screen.press(b"\\")
+            screen.settle(1.0)
+            screen.press(b"/")
+            yield f"filter {words}", screen.press(words.encode(), quiet=1.0)[1] - _DEBOUNCE, None
+            screen.press(b"\x1b", quiet=0.3)
+        screen.settle(1.0)
+        yield "memory at the end, MB", screen.memory(), _MEMORY_BAR
+
+
+class _Screen:
+    def __init__(self, master: int, process: subprocess.Popen[bytes]) -> None:
+        self._master = master
+        self._process = process
+        self._started = time.perf_counter()
+
+    def until(self, text: bytes) -> float:
+        """Seconds from the start to this text."""
+        sent = b""
+        while text not in sent:
+            if time.perf_counter() - self._started > _PATIENCE:
+                raise TimeoutError(f"{text!r} never came")
+            sent += self._read(1.0)
+        return time.perf_counter() - self._started
+
+    def press(self, keys: bytes, quiet: float = _QUIET) -> tuple[float, float]:
+        """Seconds from a key to the first change on the screen, and to the last byte that it leads to."""
+        began = time.perf_counter()
+        came: list[float] = []
+        os.write(self._master, keys)
+        while True:
+            if self._read(quiet):
+                came.append(time.perf_counter() - began)
+            elif came or time.perf_counter() - began > _PATIENCE:
+                return came[0], came[-1]
+
+    def settle(self, seconds: float) -> None:
+        """Read until nothing has come for so long."""
+        while self._read(seconds):
+            pass
+
+    def memory(self) -> float:
+        """The most memory that it had so far, in MB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+    def processor(self) -> float:
+        """Seconds for which the processor worked for it so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _read(self, seconds: float) -> bytes:
+        return os.read(self._master, 65536) if select.select([self._master], [], [], seconds)[0] else b""
+
+
+@contextmanager
+def _opened(database: Path) -> Iterator[_Screen]:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    command = [sys.executable, "-m", "auditcli", "-u", str(database), "tui"]
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+    )
+    os.close(slave)
+    try:
+        yield _Screen(master, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
