@@ -19,7 +19,7 @@ from auditcli.driver import ValueReading
 from auditcli.log.query import Criteria
 from auditcli.log.reader import LogReader
 from auditcli.model import Change, EventType, TableName
-from auditcli.netrows import clean_rows
+from auditcli.netrows import Asked, clean_rows
 from auditcli.plan import Bulk, CellStep, PlanOptions, Runs, Step, StepKind
 from auditcli.planning.planner import TableRules
 from auditcli.shape import DatabaseShape, TableShape
@@ -81,13 +81,14 @@ def _outside(ids: Iterable[int], runs: Sequence[tuple[int, int]]) -> Iterator[in
 def bulk_steps(reader: LogReader, rules: TableRules, bulk: Bulk) -> Iterator[Step]:
     """The steps of a bulk; where rows have several records each, all of these are read first."""
     records = _records_of(reader, bulk)
+    bumps = bulk.example.bumps
     if bulk.is_single:
-        yield from (_step(rules, bulk.columns, [record]) for record in records)
+        yield from (_step(rules, bulk.columns, bumps, [record]) for record in records)
         return
     stories: dict[str | None, list[Change]] = {}
     for record in records:
         stories.setdefault(record.row_id, []).append(record)
-    yield from (_step(rules, bulk.columns, story) for story in stories.values())
+    yield from (_step(rules, bulk.columns, bumps, story) for story in stories.values())
 
 
 def _records_of(reader: LogReader, bulk: Bulk) -> Iterator[Change]:
@@ -98,7 +99,7 @@ def _records_of(reader: LogReader, bulk: Bulk) -> Iterator[Change]:
         yield from reader.records(Criteria((within,)))
 
 
-def _step(rules: TableRules, columns: Sequence[str], records: Sequence[Change]) -> Step:
+def _step(rules: TableRules, columns: Sequence[str], bumps: tuple[str, ...], records: Sequence[Change]) -> Step:
     before, after = records[0].before or {}, records[-1].after or {}
     return Step(
         kind=StepKind.UPDATE,
@@ -106,6 +107,7 @@ def _step(rules: TableRules, columns: Sequence[str], records: Sequence[Change]) 
         row=rules.row_of(after),
         key=rules.key_of(after),
         cells=tuple(CellStep(column, after[column], before[column]) for column in columns),
+        bumps=bumps,
         takes_back=tuple(record.id for record in records),
     )
 
@@ -125,20 +127,22 @@ class _Finder:
         criteria = self._criteria.also(
             *self._reader.in_table(rules.table), self._reader.tables.changelog.c.event_type == EventType.UPDATE.value
         )
-        for columns in self._kinds(criteria):
+        for columns in self._kinds(rules, criteria):
             if self._are_fit(rules, rules.shape, columns, self._first_id(criteria)):
                 bulk = self._bulk(rules, rules.shape, columns, criteria)
                 if bulk is not None:
                     yield bulk
 
     def _bulk(self, rules: TableRules, shape: TableShape, columns: tuple[str, ...], criteria: Criteria) -> Bulk | None:
+        bumps = _bumps(rules, shape)
         ids = array("q")
         rows = 0
         example: tuple[int, ...] = ()
         try:
             with self._reader.connection.begin_nested(), self._reading(shape):
                 since = self._first_id(criteria)
-                for found in clean_rows(self._reader, shape, columns, self._criteria, since, single=self._has_undos):
+                asked = Asked(shape, columns, bumps)
+                for found in clean_rows(self._reader, asked, self._criteria, since, single=self._has_undos):
                     ids.extend(found)
                     rows += 1
                     example = example or found
@@ -147,7 +151,7 @@ class _Finder:
             return None
         if rows < FEWEST:
             return None
-        step = _step(rules, columns, [self._reader.change(log_id) for log_id in example])
+        step = _step(rules, columns, bumps, [self._reader.change(log_id) for log_id in example])
         return Bulk(rules.table, columns, rows, _runs(ids), rows == len(ids), step)
 
     def _reading(self, shape: TableShape) -> AbstractContextManager[None]:
@@ -156,26 +160,30 @@ class _Finder:
     def _first_id(self, criteria: Criteria) -> int:
         return int(self._reader.scalar(select(func.min(self._reader.tables.changelog.c.id)).where(criteria.where())))
 
-    def _kinds(self, criteria: Criteria) -> list[tuple[str, ...]]:
-        """Which columns some of the records touched, the most frequent kinds first."""
-        counted = Counter(map(touched_columns, self._reader.records(criteria, limit=_SAMPLE)))
+    def _kinds(self, rules: TableRules, criteria: Criteria) -> list[tuple[str, ...]]:
+        """Which columns some of the records touched, bookkeeping aside, the most frequent kinds first."""
+        counted: Counter[tuple[str, ...]] = Counter()
+        for record in self._reader.records(criteria, limit=_SAMPLE):
+            counted[tuple(name for name in touched_columns(record) if name not in rules.bookkeeping)] += 1
         return [columns for columns, _ in counted.most_common(_MOST_KINDS) if columns]
 
     def _is_fit(self, rules: TableRules, shape: TableShape) -> bool:
-        """Whether rows of the table can be found, and nothing in them moves on by itself."""
+        """Whether rows of the table can be found, and SQL can move on what moves on with them."""
         keys = [shape.known_column(name) for name in shape.primary_key]
+        moving = [shape.known_column(name) for name in _bumps(rules, shape)]
         return (
             bool(keys)
             and shape.is_transactional
             and all(map(self._netting.takes_key, keys))
-            and not any(map(shape.column, rules.bookkeeping))
+            and all(not column.generated and self._netting.moves(column) for column in moving)
+            and not {column.name for column in moving} & self._in_keys(shape)
         )
 
     def _are_fit(self, rules: TableRules, shape: TableShape, columns: Sequence[str], since_id: int) -> bool:
         """Whether values of the columns can be read in SQL, and be set without a look at anything else."""
         known = [shape.column(name) for name in columns]
         return (
-            has_plain_names(shape, columns)
+            has_plain_names(shape, (*columns, *_bumps(rules, shape)))
             and all(column is not None and not column.generated and self._netting.takes(column) for column in known)
             and not set(columns) & {*self._in_keys(shape), *rules.masked, *rules.excluded}
             and self._kept_types(shape, (*columns, *shape.primary_key), since_id)
@@ -198,6 +206,11 @@ class _Finder:
         netting = self._reader.dialect.netting
         assert netting is not None
         return netting
+
+
+def _bumps(rules: TableRules, shape: TableShape) -> tuple[str, ...]:
+    """The bookkeeping columns that an update moves on: those that are there, and in the log."""
+    return tuple(name for name in rules.bookkeeping if shape.column(name) is not None and name not in rules.excluded)
 
 
 def _has_undos(reader: LogReader, criteria: Criteria) -> bool:

@@ -7,6 +7,8 @@ left in the columns that they touched. The log and the rows are joined in SQL; w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Boolean, String, Subquery, case, cast, func, literal_column, select
 
@@ -24,16 +26,25 @@ _PAGE = 10_000
 _ID_LENGTH = 20
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A kind of updates: the columns of a table that they set, and those that move on with any update (`bumps`)."""
+
+    shape: TableShape
+    columns: Sequence[str]
+    bumps: Sequence[str]
+
+
 def clean_rows(
-    reader: LogReader, shape: TableShape, columns: Sequence[str], criteria: Criteria, since_id: int, *, single: bool
+    reader: LogReader, asked: Asked, criteria: Criteria, since_id: int, *, single: bool
 ) -> Iterator[tuple[int, ...]]:
     """The rows whose records from a place on all meet the criteria and touched these columns: the ids of each.
 
     `single` is for rows with one such record only.
     """
     log = reader.tables.changelog
-    sql = _RowSQL(reader, shape, columns)
-    own = _records(reader, shape.table, criteria, since_id, single=single)
+    sql = _RowSQL(reader, asked)
+    own = _records(reader, asked.shape.table, criteria, since_id, single=single)
     first, last = log.alias("f"), log.alias("l")
     members = (
         select(own.c.ids, own.c.records, *(literal_column(part).label(name) for name, part in sql.members.items()))
@@ -42,7 +53,7 @@ def clean_rows(
         .offset(0)
         .subquery("r")
     )
-    live = f"SELECT 1 FROM {reader.dialect.table_sql(shape.table)} AS t WHERE {sql.is_held}"
+    live = f"SELECT 1 FROM {reader.dialect.table_sql(asked.shape.table)} AS t WHERE {sql.is_held}"
     statement = select(members.c.ids, members.c.records).where(
         literal_column(sql.is_touched, Boolean), literal_column(f"EXISTS ({live})", Boolean)
     )
@@ -75,20 +86,31 @@ def _records(reader: LogReader, name: TableName, criteria: Criteria, since_id: i
 class _RowSQL:
     """What is asked of records `f` and `l`, a row's first and last, of what these hold (`r`), and of the row `t`."""
 
-    def __init__(self, reader: LogReader, shape: TableShape, columns: Sequence[str]) -> None:
+    def __init__(self, reader: LogReader, asked: Asked) -> None:
         quote = reader.dialect.quote
         netting = reader.dialect.netting
         assert netting is not None
         self._quote = quote
         self._netting: Netting = netting
-        self._columns = [shape.known_column(name) for name in columns]
-        self._key = [shape.known_column(name) for name in shape.primary_key]
+        self._columns = [asked.shape.known_column(name) for name in asked.columns]
+        self._bumps = [asked.shape.known_column(name) for name in asked.bumps]
+        self._key = [asked.shape.known_column(name) for name in asked.shape.primary_key]
         self._before, self._after = f"f.{quote('before')}", f"l.{quote('after')}"
 
     @property
     def members(self) -> dict[str, str]:
-        """The images, and of them the key (`m0`), what the columns hold (`x0`) and what they get (`y0`)."""
-        return {"b": self._before, "a": self._after, **self._values}
+        """The images, and of them the key (`m0`), what the columns hold (`x0`) and what they get (`y0`).
+
+        What moved on with them was at first `u0`, and then `v0`.
+        """
+        member = self._netting.member
+        return {
+            "b": self._before,
+            "a": self._after,
+            **self._values,
+            **{f"u{at}": member(self._before, column) for at, column in enumerate(self._bumps)},
+            **{f"v{at}": member(self._after, column) for at, column in enumerate(self._bumps)},
+        }
 
     @property
     def _values(self) -> dict[str, str]:
@@ -101,7 +123,7 @@ class _RowSQL:
 
     @property
     def is_touched(self) -> str:
-        """Whether the images differ in each of the columns, and nowhere else."""
+        """Whether the images differ in each of the columns, and nowhere else but in bookkeeping."""
         return " AND ".join(self._touching())
 
     def _touching(self) -> Iterator[str]:
@@ -110,9 +132,9 @@ class _RowSQL:
             yield netting.is_plain("r.b", f"r.y{at}", column)
             yield netting.is_plain("r.a", f"r.x{at}", column)
             yield f"NOT ({netting.same(f'r.y{at}', f'r.x{at}')})"
-        yield netting.differ_only(
-            "r.b", "r.a", [(c.name, f"r.y{at}", f"r.x{at}") for at, c in enumerate(self._columns)]
-        )
+        set_ones = [(column.name, f"r.y{at}", f"r.x{at}") for at, column in enumerate(self._columns)]
+        moved_ones = [(column.name, f"r.u{at}", f"r.v{at}") for at, column in enumerate(self._bumps)]
+        yield netting.differ_only("r.b", "r.a", [*set_ones, *moved_ones])
 
     @property
     def is_held(self) -> str:
@@ -136,7 +158,7 @@ class _RowSQL:
 class NetStatements:
     """The statements that do a bulk of rows, in one transaction; each gives or changes as many rows as the bulk has."""
 
-    def __init__(self, reader: LogReader, shape: TableShape, bulk: Bulk, number: int) -> None:
+    def __init__(self, reader: LogReader, shape: TableShape, bulk: Bulk, number: int, now: datetime) -> None:
         dialect = reader.dialect
         netting = dialect.netting
         assert netting is not None
@@ -154,7 +176,10 @@ class NetStatements:
         self.put_runs = f"INSERT INTO {_RUNS} VALUES ({dialect.marks(2)})"
         self.measure = netting.measure(self._nets)
         self.measure_runs = netting.measure(_RUNS)
-        self._sql = _RowSQL(reader, shape, bulk.columns)
+        bumps = bulk.example.bumps
+        self._now = now
+        self._sql = _RowSQL(reader, Asked(shape, bulk.columns, bumps))
+        self._bumps = [shape.known_column(name) for name in bumps]
         self._columns = [shape.known_column(name) for name in bulk.columns]
         self._key = [shape.known_column(name) for name in shape.primary_key]
 
@@ -193,17 +218,20 @@ class NetStatements:
 
     @property
     def lock(self) -> str:
-        """Lock the rows that hold what they should, in the order of their keys, and give something of each."""
-        names = ", ".join(f"t.{self._dialect.quote(column.name)}" for column in self._key)
+        """Lock the rows that hold what they should, in the order of their keys, and count them."""
+        names = ", ".join(map(self._name, self._key))
         joined = f"SELECT {names} FROM {self._table} AS t JOIN {self._nets} AS n ON {self._found}"
-        locked = f"{joined} WHERE {self._holds('x')} ORDER BY {names} {self._dialect.row_lock_sql}"
+        moving = [self._netting.can_move(column, self._name(column)) for column in self._bumps]
+        held = " AND ".join([self._holds("x"), *moving])
+        locked = f"{joined} WHERE {held} ORDER BY {names} {self._dialect.row_lock_sql}"
         return f"SELECT COUNT(*) FROM ({locked}) AS locked"
 
     @property
     def update(self) -> str:
-        """Set the columns, where the rows still hold what they should."""
+        """Set the columns, and move on what moves with them, where the rows still hold what they should."""
         netting = self._netting
         assigned = [(column.name, netting.stored(column, f"n.y{at}")) for at, column in enumerate(self._columns)]
+        assigned += [(column.name, netting.moved_on(column, self._name(column), self._now)) for column in self._bumps]
         where = f"{self._found} AND {self._holds('x')}"
         return netting.update(self._dialect.update_words(self._shape), self._table, self._nets, assigned, where)
 
@@ -215,12 +243,13 @@ class NetStatements:
 
     @property
     def _found(self) -> str:
-        return " AND ".join(f"t.{self._dialect.quote(column.name)} = n.k{at}" for at, column in enumerate(self._key))
+        return " AND ".join(f"{self._name(column)} = n.k{at}" for at, column in enumerate(self._key))
+
+    def _name(self, column: ColumnShape) -> str:
+        return f"t.{self._dialect.quote(column.name)}"
 
     def _holds(self, member: str) -> str:
         """Whether a row is the very one, and has these members."""
         sides = [(column, f"n.m{at}") for at, column in enumerate(self._key)]
         sides += [(column, f"n.{member}{at}") for at, column in enumerate(self._columns)]
-        return " AND ".join(
-            self._netting.holds(column, f"t.{self._dialect.quote(column.name)}", side) for column, side in sides
-        )
+        return " AND ".join(self._netting.holds(column, self._name(column), side) for column, side in sides)

@@ -7,6 +7,7 @@ it may stay: the steps are then done one by one, which finds out why.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -22,13 +23,14 @@ _IDS_A_PART = 10_000
 class BulkWriting:
     """The bulks of one plan, in one transaction."""
 
-    def __init__(self, connection: Connection, scene: Scene, plan: Plan) -> None:
+    def __init__(self, connection: Connection, scene: Scene, plan: Plan, now: datetime) -> None:
         self._connection = connection
         self._dialect = scene.dialect
         self._scene = scene
         self._reading = ValueReading(connection, scene.dialect)
         self._reader = LogReader(connection, scene.tables)
         self._bulks = plan.bulks
+        self._now = now
 
     @property
     def is_possible(self) -> bool:
@@ -48,7 +50,7 @@ class BulkWriting:
 
     def _statements(self) -> Iterator[tuple[Bulk, NetStatements]]:
         for number, bulk in enumerate(self._bulks):
-            yield bulk, NetStatements(self._reader, self._scene.shape(bulk.table), bulk, number)
+            yield bulk, NetStatements(self._reader, self._scene.shape(bulk.table), bulk, number, self._now)
 
     def _write(self, bulk: Bulk, statements: NetStatements) -> bool:
         self._keep(bulk, statements)

@@ -97,7 +97,7 @@ class CarryingOut:
 
     def _do_bulks(self, recorder: Recorder) -> Writing:
         """Do what one statement can do, then the rest; or all of it step by step where that does not come out right."""
-        bulks = BulkWriting(self._connection, self._scene, self._plan)
+        bulks = BulkWriting(self._connection, self._scene, self._plan, self._clock())
         if bulks.is_possible:
             self._execute(f"SAVEPOINT {_BULKS}")
             writing = self._try_bulks(bulks, recorder)

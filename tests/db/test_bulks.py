@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,17 +29,23 @@ CREATE = "CREATE TABLE item (id INTEGER PRIMARY KEY, name VARCHAR(40), price NUM
 
 
 class Store:
-    """A table that triggers record, with some rows."""
+    """A table that triggers record, with some rows; `also` are bookkeeping columns, with their types."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, also: dict[str, str] | None = None) -> None:
         self.engine = engine
+        self.also = also or {}
         with engine.begin() as connection:
             connection.execute(text(CREATE))
+            for name, type_ in self.also.items():
+                connection.execute(text(f"ALTER TABLE item ADD {name} {type_}"))
             for number in range(1, ROWS + 1):
                 values = {"id": number, "name": f'nr "{number}" ☃', "price": number / 4, "stock": number}
-                connection.execute(text("INSERT INTO item VALUES (:id, :name, :price, :stock)"), values)
+                connection.execute(
+                    text("INSERT INTO item (id, name, price, stock) VALUES (:id, :name, :price, :stock)"), values
+                )
+        wishes = Wishes(triggers=True, bookkeeping={"item": tuple(self.also)} if self.also else None)
         with engine.connect() as connection:
-            prepare(connection, LOG, dialect_named(engine.dialect.name), Wishes(triggers=True), now=utc_now())
+            prepare(connection, LOG, dialect_named(engine.dialect.name), wishes, now=utc_now())
         auditcli.track(engine)
 
     def write(self, *statements: str) -> str:
@@ -63,8 +70,9 @@ class Store:
         with self.engine.connect() as connection:
             return plan_undo(connection, LOG, selection=Selection())
 
-    def undo(self, plan: Plan) -> str:
-        return str(apply_plan(self.engine, plan).transaction_id)
+    def undo(self, plan: Plan, now: datetime | None = None) -> str:
+        clock = utc_now if now is None else lambda: now
+        return str(apply_plan(self.engine, plan, clock=clock).transaction_id)
 
 
 @pytest.fixture(autouse=True)
@@ -248,6 +256,42 @@ def test_an_insert_and_a_delete_are_left_to_the_steps(store: Store) -> None:
     assert store.rows() == start
 
 
+ALSO = {
+    "sqlite": {"updated_at": "TIMESTAMP", "version": "INTEGER", "moved": "NUMERIC"},
+    "postgresql": {"updated_at": "timestamptz(3)", "version": "int", "moved": "timestamp"},
+    "mysql": {"updated_at": "timestamp(3) NULL", "version": "int unsigned", "moved": "datetime"},
+}
+SPOIL = (
+    "UPDATE item SET updated_at = '2001-02-03 04:05:06.789', version = id WHERE id > 2",
+    "UPDATE item SET version = 1000000000, moved = '2001-02-03 04:05:06.123456' WHERE id IN (5, 6)",
+    "UPDATE item SET price = 99, moved = '2001-02-03 01:01:01.123456' WHERE id <> 7",
+    "UPDATE item SET price = 99 WHERE id = 7",
+)
+LATER = datetime(2030, 1, 2, 3, 4, 5, 678999, tzinfo=UTC)
+
+
+@pytest.fixture
+def kept(any_engine: Engine) -> Store:
+    """A table with stamps and a version counter, which some rows have no values of yet."""
+    return Store(any_engine, ALSO[any_engine.dialect.name])
+
+
+def test_bookkeeping_moves_on_as_it_does_step_by_step(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = kept.rows()
+    plan = kept.plan(kept.write(*SPOIL))
+    kept.undo(plan, LATER)
+    in_bulk = kept.rows()
+    again = kept.write(*SPOIL)
+    single = _step_by_step(lambda: kept.plan(again), monkeypatch)
+    kept.undo(single, LATER)
+
+    assert ([bulk.rows for bulk in plan.bulks], plan.single_steps, single.bulks) == ([ROWS], (), ())
+    assert plan.bookkeeping == single.bookkeeping == {plan.bulks[0].table: tuple(kept.also)}
+    assert kept.rows() == in_bulk
+    assert [row[:4] for row in in_bulk] == [row[:4] for row in start]
+    assert in_bulk != start
+
+
 NUMBER = st.sampled_from(["NULL", "0", "1", "1.5", "price + 1"])
 TEXT = st.sampled_from(["NULL", "''", "'a'", "'A'", "'1'", "'null'", "'{}'", "'\"x\"'", "'é☃'"])
 STATEMENT = st.one_of(
@@ -259,16 +303,25 @@ STATEMENT = st.one_of(
 )
 
 
+@pytest.fixture(params=["plain", "kept"])
+def either(request: pytest.FixtureRequest, any_engine: Engine) -> Store:
+    """A table without bookkeeping columns, or with some."""
+    return Store(any_engine, ALSO[any_engine.dialect.name] if request.param == "kept" else None)
+
+
 @pytest.mark.thorough
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(st.lists(STATEMENT, min_size=1, max_size=3), min_size=1, max_size=5), chosen=st.integers(0, 4))
 def test_whatever_happened_the_plan_is_the_one_that_is_made_step_by_step(
-    store: Store, monkeypatch: pytest.MonkeyPatch, history: list[list[str]], chosen: int
+    either: Store, monkeypatch: pytest.MonkeyPatch, history: list[list[str]], chosen: int
 ) -> None:
-    transactions = [store.write(*statements) for statements in history]
+    counting = "SET version = COALESCE(version, 0) + 1, price" if either.also else "SET price"
+    transactions = [
+        either.write(*(statement.replace("SET price", counting) for statement in statements)) for statements in history
+    ]
     transaction = transactions[chosen % len(transactions)]
 
-    for make in (lambda: store.plan(transaction, skip_conflicts=True), store.plan_everything):
+    for make in (lambda: either.plan(transaction, skip_conflicts=True), either.plan_everything):
         plan = make()
         single = _step_by_step(make, monkeypatch)
 
