@@ -38,7 +38,7 @@ class BulkWriting:
         return all(bulk.table in self._scene.triggered for bulk in self._bulks)
 
     def write(self) -> bool:
-        """Lock the rows, check them and set them; False where some are not as planned."""
+        """Lock the rows, check them and do the steps; False where some are not as planned."""
         return all(self._write(bulk, statements) for bulk, statements in self._statements())
 
     def is_done(self) -> bool:
@@ -50,14 +50,14 @@ class BulkWriting:
 
     def _statements(self) -> Iterator[tuple[Bulk, NetStatements]]:
         for number, bulk in enumerate(self._bulks):
-            yield bulk, NetStatements(self._reader, self._scene.shape(bulk.table), bulk, number, self._now)
+            yield bulk, NetStatements(self._reader, bulk, self._scene.shapes, number, self._now)
 
     def _write(self, bulk: Bulk, statements: NetStatements) -> bool:
         self._keep(bulk, statements)
         if self._count(bulk, statements.lock) != bulk.rows:
             return False
         with self._reading.of(self._scene.shape(bulk.table)):
-            return run(self._connection, statements.update).rowcount == bulk.rows
+            return run(self._connection, statements.write).rowcount == bulk.rows
 
     def _count(self, bulk: Bulk, sql: str) -> int:
         with self._reading.of(self._scene.shape(bulk.table)):

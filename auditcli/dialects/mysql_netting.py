@@ -30,6 +30,9 @@ class MySQLNetting(Netting):
     def takes(self, column: ColumnShape) -> bool:
         return column.kind in _READ_AS and "unsigned" not in column.type.lower()
 
+    def compares(self, column: ColumnShape) -> bool:
+        return self.takes(column) or column.kind in ("time", "moment")
+
     def takes_key(self, column: ColumnShape) -> bool:
         return self.takes(column) and column.kind == "integer"
 
@@ -81,7 +84,14 @@ class MySQLNetting(Netting):
 
     def update(self, words: str, target: str, source: str, assigned: Sequence[tuple[str, str]], where: str) -> str:
         values = ", ".join(f"t.{quoted(name)} = {value}" for name, value in assigned)
-        return f"{words} {target} AS t JOIN {source} AS n ON {where} SET {values}"
+        return f"{words} {self.joined(target, source)} ON {where} SET {values}"
+
+    def delete(self, target: str, source: str, keys: Sequence[str], where: str) -> str:
+        return f"DELETE t FROM {self.joined(target, source)} ON {where}"
+
+    def joined(self, target: str, source: str) -> str:
+        # Whatever a locking statement reads it locks, and a scan reads all rows.
+        return f"{source} AS n STRAIGHT_JOIN {target} AS t FORCE INDEX (PRIMARY)"
 
 
 def _path(name: str) -> str:

@@ -28,6 +28,10 @@ class Netting(ABC):
     def takes(self, column: ColumnShape) -> bool:
         """Whether members of the column's type can be written and compared."""
 
+    def compares(self, column: ColumnShape) -> bool:
+        """Whether members of the column's type can be compared with what is stored."""
+        return self.takes(column)
+
     @abstractmethod
     def takes_key(self, column: ColumnShape) -> bool:
         """Whether rows can be found by members of the column's type, each by one."""
@@ -68,6 +72,10 @@ class Netting(ABC):
         """Whether the stored value is of a form that `moved_on` knows."""
         return "1 = 1"
 
+    def joined(self, target: str, source: str) -> str:
+        """The rows `t` of a table, found by the rows `n` of another one: what is not found is not to be locked."""
+        return f"{target} AS t JOIN {source} AS n"
+
     def keep(self, name: str, select: str) -> str:
         """Make a temporary table of a query's rows, in the running transaction."""
         return f"CREATE TEMPORARY TABLE {name} AS {select}"
@@ -83,6 +91,10 @@ class Netting(ABC):
     @abstractmethod
     def update(self, words: str, target: str, source: str, assigned: Sequence[tuple[str, str]], where: str) -> str:
         """Set columns of a table, by their names, from the rows of another one."""
+
+    @abstractmethod
+    def delete(self, target: str, source: str, keys: Sequence[str], where: str) -> str:
+        """Delete rows of a table by the rows of another one; `keys` are its key columns in SQL."""
 
 
 def counted_on(name: str, now: datetime) -> str:

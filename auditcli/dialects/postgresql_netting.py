@@ -69,6 +69,9 @@ class PostgreSQLNetting(Netting):
         values = ", ".join(f'"{name}" = {value}' for name, value in assigned)
         return f"{words} {target} AS t SET {values} FROM {source} AS n WHERE {where}"
 
+    def delete(self, target: str, source: str, keys: Sequence[str], where: str) -> str:
+        return f"DELETE FROM {target} AS t USING {source} AS n WHERE {where}"
+
 
 _DIGITS = re.compile(r"\((\d)\)")
 

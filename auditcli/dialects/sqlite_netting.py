@@ -80,6 +80,14 @@ class SQLiteNetting(Netting):
         values = ", ".join(f"{quoted(name)} = {value}" for name, value in assigned)
         return f"{words} {target} AS t SET {values} FROM {source} AS n WHERE {where}"
 
+    def delete(self, target: str, source: str, keys: Sequence[str], where: str) -> str:
+        found = ", ".join(f"t.{key}" for key in keys)
+        rows = f"SELECT {found} FROM {self.joined(target, source)} WHERE {where}"
+        return f"DELETE FROM {target} WHERE ({', '.join(keys)}) IN ({rows})"
+
+    def joined(self, target: str, source: str) -> str:
+        return f"{source} AS n CROSS JOIN {target} AS t"
+
 
 def _path(name: str) -> str:
     return f"'$.{name}'"

@@ -31,11 +31,13 @@ CREATE = "CREATE TABLE item (id INTEGER PRIMARY KEY, name VARCHAR(40), price NUM
 class Store:
     """A table that triggers record, with some rows; `also` are bookkeeping columns, with their types."""
 
-    def __init__(self, engine: Engine, also: dict[str, str] | None = None) -> None:
+    def __init__(self, engine: Engine, also: dict[str, str] | None = None, around: str | None = None) -> None:
         self.engine = engine
         self.also = also or {}
         with engine.begin() as connection:
             connection.execute(text(CREATE))
+            if around is not None:
+                connection.execute(text(around))
             for name, type_ in self.also.items():
                 connection.execute(text(f"ALTER TABLE item ADD {name} {type_}"))
             for number in range(1, ROWS + 1):
@@ -177,6 +179,21 @@ def test_an_undo_of_everything_twice_is_already_done(store: Store) -> None:
     assert {cell.column for step in everything.steps for cell in step.cells} == {"price"}
 
 
+@pytest.mark.parametrize("any_engine", ["postgresql", "mariadb"], indirect=True)
+def test_it_waits_for_nobody_who_writes_other_rows(store: Store) -> None:
+    bad = store.write("UPDATE item SET price = price * 3 WHERE id > 10")
+    plan = store.plan(bad)
+
+    with store.engine.begin() as someone:
+        someone.execute(text("UPDATE item SET stock = 5 WHERE id = 7"))
+        someone.execute(text("INSERT INTO item VALUES (99, 'new', 1, 1)"))
+        outcome = apply_plan(store.engine, plan, lock_timeout=1.0)
+
+    assert plan.bulks
+    assert outcome.rows == ROWS - 10
+    assert store.rows()[6][3] == 5
+
+
 def test_it_is_logged_as_one_undo_with_a_record_a_row(store: Store) -> None:
     bad = store.write("UPDATE item SET stock = stock + 1")
 
@@ -292,6 +309,78 @@ def test_bookkeeping_moves_on_as_it_does_step_by_step(kept: Store, monkeypatch: 
     assert in_bulk != start
 
 
+PART = "CREATE TABLE part (id INTEGER PRIMARY KEY, item INTEGER, FOREIGN KEY (item) REFERENCES item (id))"
+IMPORT = tuple(f"INSERT INTO item VALUES ({at}, 'new ☃', {at}, 1)" for at in range(100, 120))
+
+
+def test_an_import_goes_by_one_statement(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = store.rows()
+    bad = store.write(*IMPORT)
+
+    plan = store.plan(bad)
+    single = _step_by_step(lambda: store.plan(bad), monkeypatch)
+    outcome = apply_plan(store.engine, plan)
+
+    assert ([bulk.rows for bulk in plan.bulks], plan.single_steps) == ([20], ())
+    assert _sorted(tuple(plan.steps)) == _sorted(tuple(single.steps))
+    assert replace(plan, steps=()) == replace(single, steps=())
+    assert plan.counts == single.counts
+    assert (outcome.rows, store.rows()) == (20, start)
+
+
+def test_imported_rows_that_others_changed_stay(store: Store) -> None:
+    bad = store.write(*IMPORT)
+    store.write("UPDATE item SET stock = 5 WHERE id = 103", "DELETE FROM item WHERE id = 104")
+
+    refused = store.plan(bad)
+    plan = store.plan(bad, skip_conflicts=True)
+    store.undo(plan)
+
+    assert [conflict.kind for conflict in refused.conflicts] == [ConflictKind.CHANGED]
+    assert ([bulk.rows for bulk in plan.bulks], plan.already) == ([18], 1)
+    assert [row[0] for row in store.rows()[ROWS:]] == [103]
+
+
+def test_an_imported_row_that_changed_after_the_plan_keeps_all_of_them(store: Store) -> None:
+    plan = store.plan(store.write(*IMPORT))
+    store.write("UPDATE item SET stock = 5 WHERE id = 103")
+
+    with pytest.raises(PlanConflict) as refused:
+        store.undo(plan)
+
+    assert [(each.kind, str(each.row)) for each in refused.value.conflicts] == [(ConflictKind.CHANGED, "item/103")]
+    assert len(store.rows()) == ROWS + 20
+
+
+def test_an_imported_row_that_others_refer_to_is_a_conflict(any_engine: Engine) -> None:
+    store = Store(any_engine, around=PART)
+    bad = store.write(*IMPORT)
+    store.write("INSERT INTO part VALUES (1, 103)")
+
+    refused = store.plan(bad)
+    plan = store.plan(bad, skip_conflicts=True)
+    store.write("INSERT INTO part VALUES (2, 104)")
+    with pytest.raises(PlanConflict) as later:
+        store.undo(plan)
+    store.undo(store.plan(bad, skip_conflicts=True))
+
+    assert [(each.kind, str(each.row)) for each in refused.conflicts] == [(ConflictKind.DEPENDENT, "item/103")]
+    assert [bulk.rows for bulk in plan.bulks] == [19]
+    assert [(each.kind, str(each.row)) for each in later.value.conflicts] == [(ConflictKind.DEPENDENT, "item/104")]
+    assert [row[0] for row in store.rows()[ROWS:]] == [103, 104]
+
+
+def test_parents_and_children_of_one_import_are_left_to_the_steps(any_engine: Engine) -> None:
+    store = Store(any_engine, around=PART)
+    bad = store.write(*IMPORT, *(f"INSERT INTO part VALUES ({at}, {at})" for at in range(100, 120)))
+
+    plan = store.plan(bad)
+    store.undo(plan)
+
+    assert plan.bulks == ()
+    assert len(store.rows()) == ROWS
+
+
 NUMBER = st.sampled_from(["NULL", "0", "1", "1.5", "price + 1"])
 TEXT = st.sampled_from(["NULL", "''", "'a'", "'A'", "'1'", "'null'", "'{}'", "'\"x\"'", "'é☃'"])
 STATEMENT = st.one_of(
@@ -299,6 +388,11 @@ STATEMENT = st.one_of(
     st.builds("UPDATE item SET name = {} WHERE id > {}".format, TEXT, st.integers(0, 20)),
     st.builds("UPDATE item SET stock = stock + {} WHERE id < {}".format, st.integers(0, 2), st.integers(5, 30)),
     st.builds("DELETE FROM item WHERE id = {}".format, st.integers(1, 30)),
+    st.builds(
+        "INSERT INTO item (id, name, price, stock) SELECT id + {0}, name, price, stock FROM item "
+        "WHERE id < 9 AND id + {0} NOT IN (SELECT id FROM item)".format,
+        st.sampled_from([1000, 2000, 3000]),
+    ),
     st.builds("UPDATE item SET id = id + 100 WHERE id = {}".format, st.integers(1, 30)),
 )
 
