@@ -1,7 +1,7 @@
 """Planning what one statement can take back: many clean changes of a table that are of one kind.
 
-Updates of the same columns, none of which a key or a reference is made of, and inserts into a table around which
-nothing else is taken back: little else has to be looked at for them.
+Updates of the same columns, none of which a key or a reference is made of; inserts into a table, or deletes from it,
+around which nothing else is taken back. Little else has to be looked at for them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def bulk_tables(reader: LogReader, criteria: Criteria) -> list[TableName]:
     log = reader.tables.changelog.c
     statement = (
         select(log.table_name, log.table_schema)
-        .where(criteria.where(), log.event_type.in_((EventType.UPDATE.value, EventType.INSERT.value)))
+        .where(criteria.where(), log.event_type.in_(("INSERT", "UPDATE", "DELETE")))
         .group_by(log.table_name, log.table_schema)
         .having(func.count() >= FEWEST)
     )
@@ -104,14 +104,20 @@ def _records_of(reader: LogReader, bulk: Bulk) -> Iterator[Change]:
 
 def _step(rules: TableRules, like: Step, records: Sequence[Change]) -> Step:
     """The step that takes these records of a row back, in the kind and the columns of another one."""
-    before, after = records[0].before or {}, records[-1].after or {}
-    gone = like.kind is StepKind.DELETE
-    columns = (cell.column for cell in like.cells)
+    before, after = records[0].before, records[-1].after
+    image = before if after is None else after
     return replace(
         like,
-        row=rules.row_of(after),
-        key=rules.key_of(after),
-        cells=tuple(CellStep(column, after[column], ABSENT if gone else before[column]) for column in columns),
+        row=rules.row_of(image or {}),
+        key=rules.key_of(image or {}),
+        cells=tuple(
+            CellStep(
+                cell.column,
+                ABSENT if after is None else after[cell.column],
+                ABSENT if before is None else before[cell.column],
+            )
+            for cell in like.cells
+        ),
         takes_back=tuple(record.id for record in records),
     )
 
@@ -135,10 +141,12 @@ class _Finder:
         """The kinds of steps that may be many."""
         chosen = self._criteria.also(*self._reader.in_table(rules.table))
         if self._is_import(rules, shape, chosen):
-            # In the order of the images, which the steps of single rows have too.
             columns = [column.name for column in shape.columns if _is_compared(rules, column)]
             referring = tuple(self._shapes.references_to.get(shape.table, ()))
             yield Asked(StepKind.DELETE, shape, columns, (), referring)
+            return
+        if self._is_loss(rules, shape, chosen):
+            yield Asked(StepKind.INSERT, shape, shape.writable)
             return
         updates = chosen.also(self._reader.tables.changelog.c.event_type == EventType.UPDATE.value)
         for names in self._kinds(rules, updates):
@@ -146,25 +154,43 @@ class _Finder:
                 yield Asked(StepKind.UPDATE, shape, names, _bumps(rules, shape))
 
     def _is_import(self, rules: TableRules, shape: TableShape, chosen: Criteria) -> bool:
-        """Whether the table has inserts selected and nothing else, and tables around it have nothing.
-
-        Which rows have to go first is known without a look at the others then.
-        """
-        event_type = self._reader.tables.changelog.c.event_type
-        others = chosen.also(event_type.not_in((EventType.INSERT.value, EventType.SNAPSHOT.value)))
-        around = {key.referred for key in shape.foreign_keys}
-        around.update(key.table for key in self._shapes.references_to.get(shape.table, ()))
+        """Whether the selected records of the table are inserts, of rows that can be compared."""
         compared = [column for column in shape.columns if _is_compared(rules, column)]
         names = (*(column.name for column in compared), *shape.primary_key)
+        return (
+            has_plain_names(shape, names)
+            and all(map(self._netting.compares, compared))
+            and not set(shape.primary_key) & {*rules.masked, *rules.excluded}
+            and self._are_alone(shape, chosen, EventType.INSERT)
+            and self._kept_types(shape, names, self._first_id(chosen))
+        )
+
+    def _is_loss(self, rules: TableRules, shape: TableShape, chosen: Criteria) -> bool:
+        """Whether the selected records of the table are deletes, of rows that only a key can be in the way of."""
+        return (
+            not (shape.unique_keys or shape.has_opaque_unique_index or shape.foreign_keys)
+            and has_plain_names(shape, shape.column_names)
+            and all(self._netting.takes(shape.known_column(name)) for name in shape.writable)
+            and not (rules.masked or rules.excluded)
+            and self._are_alone(shape, chosen, EventType.DELETE)
+            and self._kept_types(shape, shape.column_names, self._first_id(chosen))
+        )
+
+    def _are_alone(self, shape: TableShape, chosen: Criteria, event_type: EventType) -> bool:
+        """Whether all selected records of the table are of one type, and tables around it have none.
+
+        Which rows have to go or to come first is known without a look at the others then.
+        """
+        others = chosen.also(
+            self._reader.tables.changelog.c.event_type.not_in((event_type.value, EventType.SNAPSHOT.value))
+        )
+        around = {key.referred for key in shape.foreign_keys}
+        around.update(key.table for key in self._shapes.references_to.get(shape.table, ()))
         return (
             shape.table not in around
             and not self._has_any(others)
             and not any(self._has_any(self._criteria.also(*self._reader.in_table(table))) for table in around)
             and self._has_any(chosen)
-            and has_plain_names(shape, names)
-            and all(map(self._netting.compares, compared))
-            and not set(shape.primary_key) & {*rules.masked, *rules.excluded}
-            and self._kept_types(shape, names, self._first_id(chosen))
         )
 
     def _has_any(self, criteria: Criteria) -> bool:
@@ -173,7 +199,7 @@ class _Finder:
         )
 
     def _bulk(self, rules: TableRules, asked: Asked) -> Bulk | None:
-        single = self._has_undos or asked.kind is StepKind.DELETE
+        single = self._has_undos or asked.kind is not StepKind.UPDATE
         ids = array("q")
         rows = 0
         example: tuple[int, ...] = ()

@@ -26,9 +26,16 @@ _PAGE = 10_000
 _ID_LENGTH = 20
 
 
+_TAKES_BACK = {
+    StepKind.UPDATE: EventType.UPDATE,
+    StepKind.DELETE: EventType.INSERT,
+    StepKind.INSERT: EventType.DELETE,
+}
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A kind of steps: updates that set some columns of a table, or deletions of rows that have to hold these.
+    """A kind of steps: they set some columns of a table, or delete rows that have to hold these.
 
     `bumps` are the columns that move on with any update, `referring` the keys by which other rows may need the row.
     """
@@ -42,7 +49,7 @@ class Asked:
     @property
     def event_type(self) -> EventType:
         """What such a step takes back."""
-        return EventType.INSERT if self.kind is StepKind.DELETE else EventType.UPDATE
+        return _TAKES_BACK[self.kind]
 
 
 def asked_by(bulk: Bulk, shapes: DatabaseShape) -> Asked:
@@ -71,8 +78,9 @@ def clean_rows(
         .subquery("r")
     )
     live = f"SELECT 1 FROM {reader.dialect.table_sql(asked.shape.table)} AS t WHERE {sql.is_held}"
+    word = "NOT EXISTS" if asked.kind is StepKind.INSERT else "EXISTS"
     statement = select(members.c.ids, members.c.records).where(
-        literal_column(sql.is_touched, Boolean), literal_column(f"EXISTS ({live})", Boolean)
+        literal_column(sql.is_touched, Boolean), literal_column(f"{word} ({live})", Boolean)
     )
     for ids, count in reader.execute(statement.execution_options(yield_per=_PAGE)):
         found = tuple(sorted(map(int, str(ids).split(","))))
@@ -110,12 +118,14 @@ class _RowSQL:
         self._quote = quote
         self._netting: Netting = netting
         self._columns = [asked.shape.known_column(name) for name in asked.columns]
-        self._set = self._columns if asked.kind is StepKind.UPDATE else []
+        self._held = self._columns if asked.kind is not StepKind.INSERT else []
+        self._set = self._columns if asked.kind is not StepKind.DELETE else []
         self._bumps = [asked.shape.known_column(name) for name in asked.bumps]
         self._referring = asked.referring
         self._table_sql = reader.dialect.table_sql
         self._key = [asked.shape.known_column(name) for name in asked.shape.primary_key]
         self._before, self._after = f"f.{quote('before')}", f"l.{quote('after')}"
+        self._image = self._before if asked.kind is StepKind.INSERT else self._after
 
     @property
     def members(self) -> dict[str, str]:
@@ -136,8 +146,8 @@ class _RowSQL:
     def _values(self) -> dict[str, str]:
         member = self._netting.member
         return {
-            **{f"m{at}": member(self._after, column) for at, column in enumerate(self._key)},
-            **{f"x{at}": member(self._after, column) for at, column in enumerate(self._columns)},
+            **{f"m{at}": member(self._image, column) for at, column in enumerate(self._key)},
+            **{f"x{at}": member(self._after, column) for at, column in enumerate(self._held)},
             **{f"y{at}": member(self._before, column) for at, column in enumerate(self._set)},
         }
 
@@ -148,23 +158,26 @@ class _RowSQL:
 
     def _touching(self) -> Iterator[str]:
         netting = self._netting
-        for at, column in enumerate(self._columns):
+        for at, column in enumerate(self._held):
             yield netting.is_plain("r.a", f"r.x{at}", column)
         for at, column in enumerate(self._set):
             yield netting.is_plain("r.b", f"r.y{at}", column)
-            yield f"NOT ({netting.same(f'r.y{at}', f'r.x{at}')})"
-        if not self._set:
+        if not (self._held and self._set):
             return
+        for at in range(len(self._columns)):
+            yield f"NOT ({netting.same(f'r.y{at}', f'r.x{at}')})"
         set_ones = [(column.name, f"r.y{at}", f"r.x{at}") for at, column in enumerate(self._columns)]
         moved_ones = [(column.name, f"r.u{at}", f"r.v{at}") for at, column in enumerate(self._bumps)]
         yield netting.differ_only("r.b", "r.a", [*set_ones, *moved_ones])
 
     @property
     def is_held(self) -> str:
-        """Whether the row stands where its key says, holds what the last record left, and may go if it is to."""
+        """Whether a row stands where the key says, holds what the last record left, and may go if it is to."""
         keys = [(column, f"r.m{at}") for at, column in enumerate(self._key)]
         found = [f"{self._name(column)} = {self._netting.stored(column, member)}" for column, member in keys]
-        held = [*keys, *((column, f"r.x{at}") for at, column in enumerate(self._columns))]
+        if not self._held:
+            return " AND ".join(found)
+        held = [*keys, *((column, f"r.x{at}") for at, column in enumerate(self._held))]
         holds = (self._netting.holds(column, self._name(column), member) for column, member in held)
         return " AND ".join([*found, *holds, *self.without_dependants])
 
@@ -214,7 +227,7 @@ class NetStatements:
         self.measure = netting.measure(self._nets)
         self.measure_runs = netting.measure(_RUNS)
         self._now = now
-        self._deletes = asked.kind is StepKind.DELETE
+        self._kind = asked.kind
         self._sql = _RowSQL(reader, asked)
         self._bumps = [shape.known_column(name) for name in asked.bumps]
         self._columns = [shape.known_column(name) for name in bulk.columns]
@@ -255,7 +268,9 @@ class NetStatements:
 
     @property
     def lock(self) -> str:
-        """Lock the rows that hold what they should, in the order of their keys, and count them."""
+        """Lock the rows that hold what they should, in the order of their keys, and count them, or the new ones."""
+        if self._kind is StepKind.INSERT:
+            return f"SELECT COUNT(*) FROM {self._nets}"
         names = ", ".join(map(self._name, self._key))
         joined = f"SELECT {names} FROM {self._netting.joined(self._table, self._nets)} ON {self._found}"
         moving = [self._netting.can_move(column, self._name(column)) for column in self._bumps]
@@ -266,7 +281,17 @@ class NetStatements:
     @property
     def write(self) -> str:
         """Do the steps, as far as the rows still are as they should be."""
-        return self._delete if self._deletes else self._update
+        if self._kind is StepKind.INSERT:
+            return self._insert
+        return self._delete if self._kind is StepKind.DELETE else self._update
+
+    @property
+    def _insert(self) -> str:
+        names = ", ".join(self._dialect.quote(column.name) for column in self._columns)
+        values = ", ".join(self._netting.stored(column, f"n.y{at}") for at, column in enumerate(self._columns))
+        dialect, shape = self._dialect, self._shape
+        words = f"{dialect.insert_words(shape)} {self._table} ({names}) {dialect.values_words(shape)}"
+        return f"{words.removesuffix('VALUES')} SELECT {values} FROM {self._nets} AS n"
 
     @property
     def _delete(self) -> str:
@@ -287,7 +312,7 @@ class NetStatements:
     @property
     def count(self) -> str:
         """How many rows hold what they should have now, or are gone."""
-        if self._deletes:
+        if self._kind is StepKind.DELETE:
             stands = f"SELECT 1 FROM {self._table} AS t WHERE {self._found}"
             return f"SELECT COUNT(*) FROM {self._nets} AS n WHERE NOT EXISTS ({stands})"
         joined = f"{self._netting.joined(self._table, self._nets)} ON {self._found}"

@@ -119,7 +119,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """Many steps of one kind that one statement can do: updates of a table that set the same columns, or deletions.
+    """Many steps of one kind on a table that one statement can do; updates are of the same columns.
 
     `undone_ids` are the records behind them, `is_single` says that each row has one; `example` is one of the steps.
     """

@@ -381,6 +381,58 @@ def test_parents_and_children_of_one_import_are_left_to_the_steps(any_engine: En
     assert len(store.rows()) == ROWS
 
 
+def test_lost_rows_come_back_by_one_statement(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write("UPDATE item SET name = NULL, price = NULL WHERE id = 9")
+    start = store.rows()
+    bad = store.write("DELETE FROM item WHERE id > 5")
+
+    plan = store.plan(bad)
+    single = _step_by_step(lambda: store.plan(bad), monkeypatch)
+    undo = store.undo(plan)
+    undone = store.rows()
+    with store.engine.connect() as connection:
+        redo = plan_redo(connection, LOG, transaction=undo)
+    store.undo(redo)
+
+    assert [bulk.rows for bulk in (*plan.bulks, *redo.bulks)] == [ROWS - 5] * 2
+    assert _sorted(tuple(plan.steps)) == _sorted(tuple(single.steps))
+    assert replace(plan, steps=()) == replace(single, steps=())
+    assert (undone, len(store.rows())) == (start, 5)
+
+
+def test_a_lost_row_whose_key_was_taken_is_a_conflict(store: Store) -> None:
+    bad = store.write("DELETE FROM item WHERE id > 5")
+    store.write("INSERT INTO item VALUES (7, 'other', 1, 1)")
+
+    refused = store.plan(bad)
+    plan = store.plan(bad, skip_conflicts=True)
+    store.write("INSERT INTO item VALUES (8, 'other', 1, 1)")
+    with pytest.raises(PlanConflict):
+        store.undo(plan)
+    store.undo(store.plan(bad, skip_conflicts=True))
+
+    assert [(each.kind, str(each.row)) for each in refused.conflicts] == [(ConflictKind.EXISTS, "item/7")]
+    assert [bulk.rows for bulk in plan.bulks] == [ROWS - 6]
+    assert [row[1] == "other" for row in store.rows()] == [at in (7, 8) for at in range(1, ROWS + 1)]
+
+
+@pytest.mark.parametrize("any_engine", ["postgresql"], indirect=True)
+def test_lost_rows_bring_their_numbers_back(any_engine: Engine) -> None:
+    store = Store(any_engine, around="CREATE TABLE counted (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, n int)")
+    store.write("INSERT INTO counted (n) SELECT n FROM generate_series(1, 9) n")
+    bad = store.write("DELETE FROM counted")
+    store.write("ALTER SEQUENCE counted_id_seq RESTART", "UPDATE item SET stock = 5")
+
+    plan = store.plan(bad)
+    store.undo(plan)
+    store.write("INSERT INTO counted (n) VALUES (10)")
+
+    assert [bulk.rows for bulk in plan.bulks] == [9]
+    with any_engine.connect() as connection:
+        found = connection.execute(text("SELECT id, n FROM counted ORDER BY id")).fetchall()
+    assert [tuple(row) for row in found] == [(at, at) for at in range(1, 11)]
+
+
 NUMBER = st.sampled_from(["NULL", "0", "1", "1.5", "price + 1"])
 TEXT = st.sampled_from(["NULL", "''", "'a'", "'A'", "'1'", "'null'", "'{}'", "'\"x\"'", "'é☃'"])
 STATEMENT = st.one_of(
@@ -388,6 +440,7 @@ STATEMENT = st.one_of(
     st.builds("UPDATE item SET name = {} WHERE id > {}".format, TEXT, st.integers(0, 20)),
     st.builds("UPDATE item SET stock = stock + {} WHERE id < {}".format, st.integers(0, 2), st.integers(5, 30)),
     st.builds("DELETE FROM item WHERE id = {}".format, st.integers(1, 30)),
+    st.builds("DELETE FROM item WHERE id > {}".format, st.integers(9, 2000)),
     st.builds(
         "INSERT INTO item (id, name, price, stock) SELECT id + {0}, name, price, stock FROM item "
         "WHERE id < 9 AND id + {0} NOT IN (SELECT id FROM item)".format,
