@@ -119,7 +119,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """Many updates of one table that set the same columns, and that one statement can do.
+    """Many steps of one kind on a table that one statement can do; updates are of the same columns.
 
     `undone_ids` are the records behind them, `is_single` says that each row has one; `example` is one of the steps.
     """
@@ -294,7 +294,7 @@ class Plan:
         for step in self.single_steps:
             found.setdefault(step.table, Counter())[step.kind] += 1
         for bulk in self.bulks:
-            found.setdefault(bulk.table, Counter())[StepKind.UPDATE] += bulk.rows
+            found.setdefault(bulk.table, Counter())[bulk.example.kind] += bulk.rows
         return found
 
     @cached_property

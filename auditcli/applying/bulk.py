@@ -7,6 +7,7 @@ it may stay: the steps are then done one by one, which finds out why.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -22,13 +23,14 @@ _IDS_A_PART = 10_000
 class BulkWriting:
     """The bulks of one plan, in one transaction."""
 
-    def __init__(self, connection: Connection, scene: Scene, plan: Plan) -> None:
+    def __init__(self, connection: Connection, scene: Scene, plan: Plan, now: datetime) -> None:
         self._connection = connection
         self._dialect = scene.dialect
         self._scene = scene
         self._reading = ValueReading(connection, scene.dialect)
         self._reader = LogReader(connection, scene.tables)
         self._bulks = plan.bulks
+        self._now = now
 
     @property
     def is_possible(self) -> bool:
@@ -36,7 +38,7 @@ class BulkWriting:
         return all(bulk.table in self._scene.triggered for bulk in self._bulks)
 
     def write(self) -> bool:
-        """Lock the rows, check them and set them; False where some are not as planned."""
+        """Lock the rows, check them and do the steps; False where some are not as planned."""
         return all(self._write(bulk, statements) for bulk, statements in self._statements())
 
     def is_done(self) -> bool:
@@ -48,14 +50,14 @@ class BulkWriting:
 
     def _statements(self) -> Iterator[tuple[Bulk, NetStatements]]:
         for number, bulk in enumerate(self._bulks):
-            yield bulk, NetStatements(self._reader, self._scene.shape(bulk.table), bulk, number)
+            yield bulk, NetStatements(self._reader, bulk, self._scene.shapes, number, self._now)
 
     def _write(self, bulk: Bulk, statements: NetStatements) -> bool:
         self._keep(bulk, statements)
         if self._count(bulk, statements.lock) != bulk.rows:
             return False
         with self._reading.of(self._scene.shape(bulk.table)):
-            return run(self._connection, statements.update).rowcount == bulk.rows
+            return run(self._connection, statements.write).rowcount == bulk.rows
 
     def _count(self, bulk: Bulk, sql: str) -> int:
         with self._reading.of(self._scene.shape(bulk.table)):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
@@ -25,7 +27,7 @@ from auditcli.fold import Absent
 from auditcli.log.reader import LogReader
 from auditcli.log.writer import LogWriter
 from auditcli.model import Change
-from auditcli.plan import Conflict, ConflictKind, Plan, Step, StepKind, shown
+from auditcli.plan import Bulk, Conflict, ConflictKind, Plan, Step, StepKind, shown
 from auditcli.planning.planner import TableRules
 from auditcli.planning.stepwise import needed_records, single_steps
 from auditcli.rows import LiveRow, RowReader
@@ -77,7 +79,8 @@ class CarryingOut:
 
     def run(self) -> Outcome:
         writing = self._do()
-        notes = advance_counters(self._connection, self._scene.dialect, self._steps, self._scene.shape)
+        steps = chain(self._steps, self._new_rows_of_bulks())
+        notes = advance_counters(self._connection, self._scene.dialect, steps, self._scene.shape)
         return Outcome(
             plan=self._plan,
             transaction_id=writing.recorder.transaction_id,
@@ -97,7 +100,7 @@ class CarryingOut:
 
     def _do_bulks(self, recorder: Recorder) -> Writing:
         """Do what one statement can do, then the rest; or all of it step by step where that does not come out right."""
-        bulks = BulkWriting(self._connection, self._scene, self._plan)
+        bulks = BulkWriting(self._connection, self._scene, self._plan, self._clock())
         if bulks.is_possible:
             self._execute(f"SAVEPOINT {_BULKS}")
             writing = self._try_bulks(bulks, recorder)
@@ -110,13 +113,19 @@ class CarryingOut:
         return self._do_steps(recorder)
 
     def _all_steps(self) -> tuple[Step, ...]:
-        reader = LogReader(self._connection, self._scene.tables)
-        in_bulks = (
-            step
-            for bulk in self._plan.bulks
-            for step in bulk_steps(reader, TableRules(bulk.table, self._scene.shape(bulk.table)), bulk)
-        )
+        in_bulks = chain.from_iterable(map(self._steps_of, self._plan.bulks))
         return (*self._plan.single_steps, *in_bulks)
+
+    def _steps_of(self, bulk: Bulk) -> Iterator[Step]:
+        reader = LogReader(self._connection, self._scene.tables)
+        return bulk_steps(reader, TableRules(bulk.table, self._scene.shape(bulk.table)), bulk)
+
+    def _new_rows_of_bulks(self) -> Iterator[Step]:
+        """The rows that came back in bulk with numbers of their own for a counter."""
+        for bulk in self._plan.bulks:
+            has_counter = any(column.counter is not None for column in self._scene.shape(bulk.table).columns)
+            if bulk.example.kind is StepKind.INSERT and has_counter:
+                yield from self._steps_of(bulk)
 
     def _try_bulks(self, bulks: BulkWriting, recorder: Recorder) -> Writing | None:
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
+from auditcli.dialects.mysql_shapes import digits
 from auditcli.dialects.mysql_text import quoted
 from auditcli.dialects.mysql_values import json_sql
-from auditcli.dialects.netting import Netting
+from auditcli.dialects.netting import Netting, counted_on
 from auditcli.shape import ColumnShape
 
 _READ_AS: dict[str, str] = {
@@ -27,6 +29,9 @@ class MySQLNetting(Netting):
 
     def takes(self, column: ColumnShape) -> bool:
         return column.kind in _READ_AS and "unsigned" not in column.type.lower()
+
+    def compares(self, column: ColumnShape) -> bool:
+        return self.takes(column) or column.kind in ("time", "moment")
 
     def takes_key(self, column: ColumnShape) -> bool:
         return self.takes(column) and column.kind == "integer"
@@ -56,12 +61,37 @@ class MySQLNetting(Netting):
     def stored(self, column: ColumnShape, member: str) -> str:
         return _READ_AS[column.kind].format(member)
 
+    def moves(self, column: ColumnShape) -> bool:
+        return column.kind in ("integer", "moment") or column.type.startswith("date")
+
+    def moved_on(self, column: ColumnShape, name: str, now: datetime) -> str:
+        if column.kind == "integer":
+            return counted_on(name, now)
+        stamp = f"{now:%Y-%m-%d %H:%M:%S}.{now:%f}"[: 20 + digits(column)].rstrip(".")
+        if column.kind == "moment":
+            # What the session's time zone does not touch.
+            stamp = (
+                f"FROM_UNIXTIME(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', CAST('{stamp}' AS DATETIME(6))) * 0.000001)"
+            )
+        elif column.type.startswith("datetime"):
+            stamp = f"'{stamp}'"
+        else:
+            stamp = f"'{now:%Y-%m-%d}'"
+        return f"IF({name} IS NULL, NULL, {stamp})"
+
     def drop(self, name: str) -> str:
         return f"DROP TEMPORARY TABLE IF EXISTS {name}"
 
     def update(self, words: str, target: str, source: str, assigned: Sequence[tuple[str, str]], where: str) -> str:
         values = ", ".join(f"t.{quoted(name)} = {value}" for name, value in assigned)
-        return f"{words} {target} AS t JOIN {source} AS n ON {where} SET {values}"
+        return f"{words} {self.joined(target, source)} ON {where} SET {values}"
+
+    def delete(self, target: str, source: str, keys: Sequence[str], where: str) -> str:
+        return f"DELETE t FROM {self.joined(target, source)} ON {where}"
+
+    def joined(self, target: str, source: str) -> str:
+        # Whatever a locking statement reads it locks, and a scan reads all rows.
+        return f"{source} AS n STRAIGHT_JOIN {target} AS t FORCE INDEX (PRIMARY)"
 
 
 def _path(name: str) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
+from auditcli.planning.stamps import EPOCH_SECONDS, UNITS_A_SECOND
 from auditcli.shape import ColumnShape, TableShape
 
 
@@ -25,6 +27,10 @@ class Netting(ABC):
     @abstractmethod
     def takes(self, column: ColumnShape) -> bool:
         """Whether members of the column's type can be written and compared."""
+
+    def compares(self, column: ColumnShape) -> bool:
+        """Whether members of the column's type can be compared with what is stored."""
+        return self.takes(column)
 
     @abstractmethod
     def takes_key(self, column: ColumnShape) -> bool:
@@ -54,6 +60,22 @@ class Netting(ABC):
     def stored(self, column: ColumnShape, member: str) -> str:
         """The value that is stored for a member."""
 
+    @abstractmethod
+    def moves(self, column: ColumnShape) -> bool:
+        """Whether `moved_on` knows what becomes of the column's values, as far as `can_move` allows."""
+
+    @abstractmethod
+    def moved_on(self, column: ColumnShape, name: str, now: datetime) -> str:
+        """What a bookkeeping column holds once its row is written: a stamp `now` (UTC), a counter one up."""
+
+    def can_move(self, column: ColumnShape, name: str) -> str:
+        """Whether the stored value is of a form that `moved_on` knows."""
+        return "1 = 1"
+
+    def joined(self, target: str, source: str) -> str:
+        """The rows `t` of a table, found by the rows `n` of another one: what is not found is not to be locked."""
+        return f"{target} AS t JOIN {source} AS n"
+
     def keep(self, name: str, select: str) -> str:
         """Make a temporary table of a query's rows, in the running transaction."""
         return f"CREATE TEMPORARY TABLE {name} AS {select}"
@@ -69,6 +91,20 @@ class Netting(ABC):
     @abstractmethod
     def update(self, words: str, target: str, source: str, assigned: Sequence[tuple[str, str]], where: str) -> str:
         """Set columns of a table, by their names, from the rows of another one."""
+
+    @abstractmethod
+    def delete(self, target: str, source: str, keys: Sequence[str], where: str) -> str:
+        """Delete rows of a table by the rows of another one; `keys` are its key columns in SQL."""
+
+
+def counted_on(name: str, now: datetime) -> str:
+    """An integer one up; one that tells a time, in seconds or parts of them, tells `now` (UTC)."""
+    times = (
+        f"WHEN {name} BETWEEN {EPOCH_SECONDS.start * units} AND {EPOCH_SECONDS.stop * units - 1} "
+        f"THEN {int(now.timestamp() * units)}"
+        for units in UNITS_A_SECOND
+    )
+    return f"CASE {' '.join(times)} ELSE {name} + 1 END"
 
 
 def has_plain_names(shape: TableShape, columns: Sequence[str]) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
-from auditcli.dialects.netting import Netting
+from auditcli.dialects.netting import Netting, counted_on
 from auditcli.dialects.postgresql_values import json_sql
 from auditcli.shape import ColumnShape
 
@@ -49,6 +51,14 @@ class PostgreSQLNetting(Netting):
     def stored(self, column: ColumnShape, member: str) -> str:
         return f"CAST(CAST({member} AS json) #>> '{{}}' AS {column.type})"
 
+    def moves(self, column: ColumnShape) -> bool:
+        return column.kind == "integer" or _is_stamp(column)
+
+    def moved_on(self, column: ColumnShape, name: str, now: datetime) -> str:
+        if column.kind == "integer":
+            return counted_on(name, now)
+        return f"CASE WHEN isfinite({name}) THEN CAST('{_moment(column, now)}' AS {column.type}) ELSE {name} END"
+
     def keep(self, name: str, select: str) -> str:
         return f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {select}"
 
@@ -58,3 +68,20 @@ class PostgreSQLNetting(Netting):
     def update(self, words: str, target: str, source: str, assigned: Sequence[tuple[str, str]], where: str) -> str:
         values = ", ".join(f'"{name}" = {value}' for name, value in assigned)
         return f"{words} {target} AS t SET {values} FROM {source} AS n WHERE {where}"
+
+    def delete(self, target: str, source: str, keys: Sequence[str], where: str) -> str:
+        return f"DELETE FROM {target} AS t USING {source} AS n WHERE {where}"
+
+
+_DIGITS = re.compile(r"\((\d)\)")
+
+
+def _is_stamp(column: ColumnShape) -> bool:
+    return column.type == "date" or (column.type.startswith("timestamp") and "[" not in column.type)
+
+
+def _moment(column: ColumnShape, now: datetime) -> str:
+    """A time in no more digits than the column has, which would round others up, into the future."""
+    digits = _DIGITS.search(column.type)
+    fraction = f"{now:%f}"[: int(digits[1]) if digits else 6]
+    return f"{now:%Y-%m-%d %H:%M:%S}.{fraction}+00:00"

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import datetime
+from itertools import product
 
-from auditcli.dialects.netting import Netting
+from auditcli.dialects.netting import Netting, counted_on
 from auditcli.dialects.sqlite_images import quoted
+from auditcli.planning.stamps import EPOCH_SECONDS, moved_on
 from auditcli.shape import ColumnShape
 
 _KEY_TYPES = ("INT", "CHAR", "CLOB", "TEXT")
 """A column of such a type turns 42 and '42' into one of them, so that no two rows share a key's text."""
+
+_DIGIT = re.compile("[0-9]")
+_DAY, _UTC = "2000-01-01", ("", "Z", "+00:00")
+_TIMES = ("00:00", "00:00:00", "00:00:00.000", "00:00:00.000000")
+_FORMS = {
+    _DAY + clock + zone: _DIGIT.sub("[0-9]", _DAY + clock) + zone
+    for clock, zone in (("", ""), *product(map("".join, product(" T", _TIMES)), _UTC))
+}
+"""Stamps as programs write them, and what finds texts of the same form."""
 
 
 class SQLiteNetting(Netting):
@@ -47,9 +60,33 @@ class SQLiteNetting(Netting):
     def stored(self, column: ColumnShape, member: str) -> str:
         return member
 
+    def moves(self, column: ColumnShape) -> bool:
+        return True
+
+    def moved_on(self, column: ColumnShape, name: str, now: datetime) -> str:
+        seconds = f"abs({name}) >= {EPOCH_SECONDS.start} AND abs({name}) < {EPOCH_SECONDS.stop}"
+        stamps = (f"WHEN {name} GLOB '{pattern}' THEN '{moved_on(form, now)}'" for form, pattern in _FORMS.items())
+        return (
+            f"CASE typeof({name}) WHEN 'integer' THEN {counted_on(name, now)} "
+            f"WHEN 'real' THEN CASE WHEN {seconds} THEN {now.timestamp()!r} ELSE {name} END "
+            f"WHEN 'text' THEN CASE {' '.join(stamps)} ELSE {name} END ELSE {name} END"
+        )
+
+    def can_move(self, column: ColumnShape, name: str) -> str:
+        forms = " OR ".join(f"{name} GLOB '{pattern}'" for pattern in _FORMS.values())
+        return f"(typeof({name}) <> 'text' OR {name} NOT GLOB '[0-9]*' OR {forms})"
+
     def update(self, words: str, target: str, source: str, assigned: Sequence[tuple[str, str]], where: str) -> str:
         values = ", ".join(f"{quoted(name)} = {value}" for name, value in assigned)
         return f"{words} {target} AS t SET {values} FROM {source} AS n WHERE {where}"
+
+    def delete(self, target: str, source: str, keys: Sequence[str], where: str) -> str:
+        found = ", ".join(f"t.{key}" for key in keys)
+        rows = f"SELECT {found} FROM {self.joined(target, source)} WHERE {where}"
+        return f"DELETE FROM {target} WHERE ({', '.join(keys)}) IN ({rows})"
+
+    def joined(self, target: str, source: str) -> str:
+        return f"{source} AS n CROSS JOIN {target} AS t"
 
 
 def _path(name: str) -> str:

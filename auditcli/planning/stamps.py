@@ -11,8 +11,10 @@ _STAMP = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)(?:(?P<separator>[ T])(?P<minute>\d\d:\d\d)(?P<second>:\d\d)?"
     r"(?P<fraction>[.,]\d{1,9})?(?P<space> ?)(?P<zone>Z|[+-]\d\d:?\d\d)?)?"
 )
-_EPOCH_SECONDS = range(500_000_000, 5_000_000_000)
-_UNITS_A_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
+EPOCH_SECONDS = range(500_000_000, 5_000_000_000)
+"""Numbers of this size are seconds since 1970."""
+UNITS_A_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
+"""Other numbers that count from then on count parts of a second."""
 
 
 def moved_on(value: JsonValue, now: datetime) -> JsonValue:
@@ -24,13 +26,13 @@ def moved_on(value: JsonValue, now: datetime) -> JsonValue:
     if isinstance(value, int):
         units = _epoch_units(value)
         return value + 1 if units is None else int(now.timestamp() * units)
-    if isinstance(value, float) and int(abs(value)) in _EPOCH_SECONDS:
+    if isinstance(value, float) and int(abs(value)) in EPOCH_SECONDS:
         return now.timestamp()
     return value
 
 
 def _epoch_units(value: int) -> int | None:
-    return next((units for units in _UNITS_A_SECOND if value // units in _EPOCH_SECONDS), None)
+    return next((units for units in UNITS_A_SECOND if value // units in EPOCH_SECONDS), None)
 
 
 def _text_stamp(value: str, now: datetime) -> str:
