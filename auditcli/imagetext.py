@@ -11,12 +11,20 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import TypeAlias
+from itertools import compress, repeat
+from operator import ne
+from typing import TypeAlias, TypeVar
 
 from auditcli.codec import INVALID, SCALE
 
-SpellImage: TypeAlias = Callable[[str], "str | None"]
-"""Makes of an image's text in the log the text that `codec.dump` gives of the image; None where it can't tell."""
+T = TypeVar("T")
+U = TypeVar("U")
+
+SpellImages: TypeAlias = Callable[[Sequence[str]], Sequence["str | None"]]
+"""Makes of images' texts in the log the texts that `codec.dump` gives of the images; None where it can't tell.
+
+The text of an image that is not there is empty, and stays so.
+"""
 
 _ODD = ("\\u", '\\"', '"$same"', SCALE, '": ', '":[')
 """Escapes, quotation marks in texts, marks for other values, spaces, lists: what takes reading."""
@@ -35,23 +43,72 @@ def is_odd(text: str) -> bool:
 
 def spelled(text: str) -> str | None:
     """The text with each double as Python spells it."""
-    if is_odd(text):
-        return None
-    return _DOUBLE.sub(_respelled, text) if _MAY_BE_DOUBLE.search(text) else text
+    return all_spelled((text,))[0]
 
 
 def all_spelled(texts: Sequence[str]) -> Sequence[str | None]:
-    """The same for many texts, of which each is on one line, as JSON without spaces is."""
+    """The same for many texts."""
     joined = "\n".join(texts)
-    if is_odd(joined):
-        return [spelled(text) for text in texts]
+    if joined.count("\n") >= len(texts) or is_odd(joined):
+        return in_halves(all_spelled, texts) if len(texts) > 1 else [None]
     return _DOUBLE.sub(_respelled, joined).split("\n") if _MAY_BE_DOUBLE.search(joined) else texts
+
+
+def in_halves(make: Callable[[Sequence[T]], Sequence[U]], things: Sequence[T]) -> Sequence[U]:
+    """What is made of many things where some of them keep it from being made of all at once."""
+    middle = len(things) // 2
+    return [*make(things[:middle]), *make(things[middle:])]
 
 
 def are_regular(texts: Iterable[str | None]) -> bool:
     """Whether a quotation mark behind a comma always begins the name of the next column."""
     joined = "\n".join(text for text in texts if text is not None)
     return not any(word in joined for word in _AMBIGUOUS)
+
+
+def all_differing(before: Sequence[str], after: Sequence[str]) -> Sequence[tuple[str, ...]] | None:
+    """What `differing` gives of each of many pairs whose images all `are_regular` and have the same columns."""
+    old, new = _cells_of(before), _cells_of(after)
+    if old is None or new is None or len(old) != len(new):
+        return None
+    differ = [list(map(ne, left, right)) for left, right in zip(old, new, strict=True)]
+    names: list[str] = []
+    for left, right, found in zip(old, new, differ, strict=True):
+        name = left[0].partition('":')[0]
+        if any(found) and not (_all_begin(left, name) and _all_begin(right, name)):
+            return None
+        names.append(name.removeprefix('{"'))
+    patterns = list(zip(*differ, strict=True))
+    known = {pattern: _names(tuple(compress(names, pattern))) for pattern in set(patterns)}
+    return [known[pattern] for pattern in patterns]
+
+
+def all_columns_of(texts: Sequence[str]) -> Sequence[tuple[str, ...]] | None:
+    """What `columns_of` gives of each of many images that all `are_regular` and have the same columns."""
+    cells = _cells_of(texts)
+    if cells is None:
+        return None
+    names = [column[0].partition('":')[0] for column in cells]
+    if not all(map(_all_begin, cells, names)):
+        return None
+    return [_names(tuple([name.removeprefix('{"') for name in names]))] * len(texts)
+
+
+def _cells_of(texts: Sequence[str]) -> list[list[str]] | None:
+    """The parts of regular images by columns, where all have as many; the first ones begin with a brace."""
+    width = texts[0].count(',"') + 1
+    joined = '\n,"'.join(texts)
+    cells = joined.split(',"')
+    columns = [cells[at::width] for at in range(width)]
+    # Each image's last part ends with the line, which no other part has an end of.
+    ends = len(texts) - 1
+    if len(cells) != width * len(texts) or joined.count("\n") != ends or "".join(columns[-1]).count("\n") != ends:
+        return None
+    return columns
+
+
+def _all_begin(cells: Sequence[str], name: str) -> bool:
+    return all(map(str.startswith, cells, repeat(f'{name}":')))
 
 
 def columns_of(text: str) -> tuple[str, ...] | None:

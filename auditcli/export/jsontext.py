@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring as quoted
 
-from auditcli.export.form import Texts, json_text
+from auditcli.export.form import Columns, by_value, json_text
+
+_OBJECT = (
+    '{"id":%d,"transaction_id":%s,"timestamp":"%s","actor":%s,"schema":%s,"table":%s,"row_id":%s,"old_row_id":%s,'
+    '"event_type":"%s","changed":%s,"before":%s,"after":%s,"source":"%s","reason":%s,"context":%s}'
+)
 
 
-def json_line(texts: Texts) -> str:
-    """A change as an object on a line of its own."""
-    return json_object(texts) + "\n"
+def json_lines(columns: Columns) -> Iterable[str]:
+    """Changes as objects, each on a line of its own."""
+    return _objects(_OBJECT + "\n", columns)
 
 
-def json_object(texts: Texts) -> str:
-    """A change as an object: what `json` makes of `change_to_json`, without looking into the images."""
-    # Spelled out, since a million of these are written at a time.
-    (at, by, moment, actor, schema, table, row, old_row, event, changed, before, after, source, reason, context) = texts
-    return (
-        f'{{"id":{at},"transaction_id":{"null" if by is None else quoted(by)},"timestamp":"{moment}",'
-        f'"actor":{"null" if actor is None else quoted(actor)},"schema":{"null" if schema is None else quoted(schema)},'
-        f'"table":{quoted(table)},"row_id":{"null" if row is None else quoted(row)},'
-        f'"old_row_id":{"null" if old_row is None else quoted(old_row)},"event_type":"{event}",'
-        f'"changed":{_names(changed)},"before":{before or "null"},"after":{after or "null"},"source":"{source}",'
-        f'"reason":{"null" if reason is None else quoted(reason)},"context":{context}}}'
+def json_objects(columns: Columns) -> Iterable[str]:
+    """Changes as objects: what `json` makes of `change_to_json`, without looking into the images."""
+    return _objects(_OBJECT, columns)
+
+
+def _objects(template: str, columns: Columns) -> Iterable[str]:
+    (ids, by, moment, actor, schema, table, row, old_row, event, changed, before, after, source, reason, context) = (
+        columns
     )
+    values = (
+        *(ids, by_value(by, _text), moment, *(by_value(each, _text) for each in (actor, schema, table))),
+        *(_texts(row), by_value(old_row, _text), event, by_value(changed, json_text)),
+        *([text or "null" for text in before], [text or "null" for text in after]),
+        *(source, by_value(reason, _text), context),
+    )
+    return map(template.__mod__, zip(*values, strict=True))
 
 
-@lru_cache(maxsize=4096)
-def _names(changed: tuple[str, ...]) -> str:
-    return json_text(changed)
+def _text(text: str | None) -> str:
+    return "null" if text is None else quoted(text)
+
+
+def _texts(texts: Sequence[str | None]) -> Iterable[str]:
+    """Texts that differ."""
+    return map(_text, texts)
