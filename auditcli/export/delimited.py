@@ -69,10 +69,11 @@ def _csv_texts(texts: Sequence[str | None]) -> Iterable[str]:
 
 def _csv_objects(texts: Sequence[str | None]) -> Iterable[str]:
     """Images, each as a cell; no JSON object but an empty one is without quotation marks."""
-    joined = "\n".join([text or "" for text in texts])
-    if joined.count("\n") >= len(texts):
-        return ["" if text == "{}" else _csv_text(text) for text in texts]
-    return [f'"{text}"' if len(text) > 2 else "" for text in joined.replace('"', '""').split("\n")]
+    known = ["" if text is None or text == "{}" else text for text in texts]
+    joined = "\n".join(known)
+    if "" in known or joined.count("\n") >= len(known):
+        return [text and csv_cell(text) for text in known]
+    return f'"{joined}"'.replace('"', '""').replace("\n", '"\n"')[1:-1].split("\n")
 
 
 def _cells(texts: Texts) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from auditcli import codec
@@ -58,6 +59,8 @@ Lines: TypeAlias = Callable[[Columns], Iterable[str]]
 
 def by_value(values: Sequence[Hashable], spell: Callable[[Any], str]) -> Iterable[str]:
     """What is made of each of many values, of which few differ."""
+    if values.count(values[0]) == len(values):
+        return repeat(spell(values[0]), len(values))
     known = {value: spell(value) for value in set(values)}
     return map(known.__getitem__, values)
 

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import repeat
 from json.encoder import encode_basestring as quoted
+from typing import Any
 
 from auditcli.export.form import Columns, by_value, json_text
-
-_OBJECT = (
-    '{"id":%d,"transaction_id":%s,"timestamp":"%s","actor":%s,"schema":%s,"table":%s,"row_id":%s,"old_row_id":%s,'
-    '"event_type":"%s","changed":%s,"before":%s,"after":%s,"source":"%s","reason":%s,"context":%s}'
-)
 
 
 def json_lines(columns: Columns) -> Iterable[str]:
     """Changes as objects, each on a line of its own."""
-    return _objects(_OBJECT + "\n", columns)
+    return _objects(columns, "}\n")
 
 
 def json_objects(columns: Columns) -> Iterable[str]:
     """Changes as objects: what `json` makes of `change_to_json`, without looking into the images."""
-    return _objects(_OBJECT, columns)
+    return _objects(columns, "}")
 
 
-def _objects(template: str, columns: Columns) -> Iterable[str]:
+def _objects(columns: Columns, end: str) -> Iterable[str]:
     (ids, by, moment, actor, schema, table, row, old_row, event, changed, before, after, source, reason, context) = (
         columns
     )
-    values = (
-        *(ids, by_value(by, _text), moment, *(by_value(each, _text) for each in (actor, schema, table))),
-        *(_texts(row), by_value(old_row, _text), event, by_value(changed, json_text)),
-        *([text or "null" for text in before], [text or "null" for text in after]),
-        *(source, by_value(reason, _text), context),
+    # Keys and signs stand in the texts of values that many changes share, so that there is less to join.
+    parts = (
+        *(repeat('{"id":', len(ids)), map(str, ids), _shared(',"transaction_id":', by, ',"timestamp":"'), moment),
+        *(_shared('","actor":', actor), _shared(',"schema":', schema), _shared(',"table":', table, ',"row_id":')),
+        *(map(_text, row), _shared(',"old_row_id":', old_row), _shared(',"event_type":', event)),
+        *(_shared(',"changed":', changed, ',"before":'), [text or "null" for text in before]),
+        *(repeat(',"after":', len(ids)), [text or "null" for text in after], _shared(',"source":', source)),
+        *(_shared(',"reason":', reason, ',"context":'), context, repeat(end, len(ids))),
     )
-    return map(template.__mod__, zip(*values, strict=True))
+    return map("".join, zip(*parts, strict=True))
 
 
-def _text(text: str | None) -> str:
-    return "null" if text is None else quoted(text)
+def _shared(key: str, values: Any, further: str = "") -> Iterable[str]:
+    return by_value(values, lambda value: f"{key}{_text(value)}{further}")
 
 
-def _texts(texts: Sequence[str | None]) -> Iterable[str]:
-    """Texts that differ."""
-    return map(_text, texts)
+def _text(value: Any) -> str:
+    return quoted(value) if isinstance(value, str) else json_text(value)

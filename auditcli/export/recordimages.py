@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import itemgetter
 from typing import Any
 
-from auditcli.imagetext import all_columns_of, all_differing, are_regular, columns_of, differing
+from auditcli.imagetext import all_columns_of, all_differing, columns_of, differing
 from auditcli.log.images import SpellRecords
 from auditcli.log.reader import LogReader
 from auditcli.log.records import table_of
@@ -17,7 +16,7 @@ _STEPS = frozenset(event.value for event in EventType) - {_SNAPSHOT}
 _FEW = 16
 """So many records are looked at one by one, where they can't be all at once."""
 
-_KIND = itemgetter(4, 5, 8)
+_KIND = (4, 5, 8)
 """Schema, table and event of a record: what images have the same form for."""
 
 Images = Sequence["str | None"]
@@ -28,35 +27,36 @@ Names = Sequence["tuple[str, ...] | None"]
 
 
 class RecordImages:
-    """Writes images of a log's records, which are given by the columns of `log.records.record_columns`."""
+    """Writes images of a log's records, given by their columns in the order of `log.records.record_columns`."""
 
     def __init__(self, reader: LogReader) -> None:
         self._reader = reader
         self._spellings: dict[TableName, SpellRecords] = {}
 
-    def texts(self, rows: Sequence[Sequence[Any]]) -> tuple[Images, Images, Names]:
+    def texts(self, columns: Sequence[Sequence[Any]]) -> tuple[Images, Images, Names]:
         """Both images of the records, and the columns that these changed."""
-        kinds = list(map(_KIND, rows))
+        ids, before, after = columns[0], *([text or "" for text in columns[at]] for at in (10, 11))
+        kinds = list(zip(*(columns[at] for at in _KIND), strict=True))
         if kinds.count(kinds[0]) == len(kinds):
-            return self._of_kind(kinds[0], rows)
+            return self._of_kind(kinds[0], ids, before, after)
         places: dict[Any, list[int]] = {}
         for at, kind in enumerate(kinds):
             places.setdefault(kind, []).append(at)
-        found: list[Any] = [None] * len(rows)
+        found: list[Any] = [None] * len(ids)
         for kind, some in places.items():
-            for at, texts in zip(some, zip(*self._of_kind(kind, [rows[at] for at in some]), strict=True), strict=True):
+            parts: list[list[Any]] = [[column[at] for at in some] for column in (ids, before, after)]
+            for at, *texts in zip(some, *self._of_kind(kind, *parts), strict=True):
                 found[at] = texts
-        before, after, changed = zip(*found, strict=True)
-        return before, after, changed
+        left, right, changed = zip(*found, strict=True)
+        return left, right, changed
 
     def _of_kind(
-        self, kind: tuple[str | None, str, str], rows: Sequence[Sequence[Any]]
+        self, kind: tuple[str | None, str, str], ids: Sequence[int], before: Sequence[str], after: Sequence[str]
     ) -> tuple[Images, Images, Names]:
         schema, name, event = kind
         spell = self._spelling(table_of(name, schema))
-        ids = [row[0] for row in rows]
-        before, after = (spell(ids, [row[at] or "" for row in rows]) for at in (10, 11))
-        return before, after, list(_changed(event, before, after))
+        old, new = spell(ids, before), spell(ids, after)
+        return old, new, list(_changed(event, old, new))
 
     def _spelling(self, table: TableName) -> SpellRecords:
         known = self._spellings.get(table)
@@ -79,7 +79,7 @@ def _changed(event: str, before: Images, after: Images) -> Iterator[tuple[str, .
 
 
 def _changed_at_once(before: Sequence[Any], after: Sequence[Any]) -> Names | None:
-    if None in before or None in after or not (are_regular(before) and are_regular(after)):
+    if None in before or None in after:
         return None
     if all(before) and all(after):
         return all_differing(before, after)

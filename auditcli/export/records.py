@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import Select, String, select, type_coerce
@@ -79,10 +78,11 @@ class RecordTexts:
 
     def _texts(self, rows: Sequence[Row]) -> Columns:
         """The columns of a file for some records."""
-        ids, by, moments, actor, schema, table, row_id, old_row_id, event, source, _, _ = zip(*rows, strict=True)
-        before, after, changed = self._images.texts(rows)
-        size = sum(map(len, filter(None, chain(before, after))))
+        found = list(zip(*rows, strict=True))
+        ids, by, moments, actor, schema, table, row_id, old_row_id, event, source, old, new = found
+        size = sum(map(len, filter(None, old))) + sum(map(len, filter(None, new)))
         self._page = max(_SHORTEST_PAGE, min(_LONGEST_PAGE, 2 * len(rows), len(rows) * _PAGE_SIZE // (size + 1)))
+        before, after, changed = self._images.texts(found)
         told = self._told(by)
         reason, context = zip(*[told.get(each, _NOTHING_TOLD) for each in by], strict=True)
         columns: list[Sequence[Any]] = [
