@@ -130,6 +130,9 @@ class Dialect(ABC):
     capture_limits: ClassVar[tuple[str, ...]] = ()
     """What triggers can't do on this database, a sentence each."""
 
+    gathering_words: ClassVar[str | None] = None
+    """Stands behind SELECT where many rows are joined to one text, if that is how to read many of them fast."""
+
     images_need_types: ClassVar[bool] = False
     """Whether images are read by the types of their columns."""
 

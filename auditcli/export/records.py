@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, String, select, type_coerce
+from sqlalchemy import String, select, type_coerce
 
 from auditcli import codec
 from auditcli.export.asked import Tally
+from auditcli.export.fetching import RecordFetching, Row
 from auditcli.export.form import Columns, Lines, json_text, texts_of
 from auditcli.export.recordimages import RecordImages
 from auditcli.log.query import Criteria, read_pages
@@ -23,12 +24,11 @@ from auditcli.model import Change
 
 _LONGEST_PAGE = 5000
 _SHORTEST_PAGE = 50
-_PAGE_SIZE = 4_000_000
+_PAGE_SIZE = 700_000
 """So many characters of images a page should have: of wide rows there are fewer on it."""
 
 _NOTHING_TOLD = (None, "{}")
 
-Row = Sequence[Any]
 
 Told = Mapping["str | None", "tuple[str | None, str]"]
 """Reason and context, as JSON, by transaction."""
@@ -43,38 +43,20 @@ class RecordTexts:
         self._tally = tally
         self._page = _SHORTEST_PAGE
         self._images = RecordImages(reader)
-        self._moment = type_coerce(reader.tables.changelog.c.timestamp, String)
-        log = reader.tables.changelog.c
-        # As the driver has them: no value is touched that can be written as it is.
-        self._columns = (
-            *(log.id, log.transaction_id, self._moment, log.actor, log.table_schema, log.table_name),
-            *(log.row_id, log.old_row_id, log.event_type, log.source),
-            *(type_coerce(log.before, String), type_coerce(log.after, String)),
-        )
+        self._fetching = RecordFetching(reader)
 
     def pages(self, criteria: Criteria, limit: int | None = None) -> Iterator[Iterator[str]]:
         """The lines of the records that meet conditions, in id order."""
         reader = self._reader
         found = read_pages(
-            *(reader.connection, reader.tables, self._columns, criteria),
+            *(reader.connection, reader.tables, self._fetching.columns, criteria),
             limit=limit,
             page=lambda: self._page,
-            fetch=self._fetch,
+            fetch=self._fetching.fetch,
         )
         for rows in found:
             self._tally.add(len(rows), rows[0][0], rows[-1][0], sum(row[3] is None for row in rows))
             yield iter(self._lines(self._texts(rows)))
-
-    def _fetch(self, statement: Select[Any]) -> Sequence[Row]:
-        """The rows as the driver returns them."""
-        try:
-            found: Sequence[Row] = self._reader.connection.execute(statement).cursor.fetchall()
-            return found
-        except Exception as error:
-            if not self._reader.dialect.is_broken_text(error):
-                raise
-        columns = (self._moment if column.name == "timestamp" else column for column in self._reader.columns)
-        return self._reader.execute(statement.with_only_columns(*columns)).all()
 
     def _texts(self, rows: Sequence[Row]) -> Columns:
         """The columns of a file for some records."""
