@@ -36,11 +36,11 @@ class RecordImages:
     def texts(self, columns: Sequence[Sequence[Any]]) -> tuple[Images, Images, Names]:
         """Both images of the records, and the columns that these changed."""
         ids, before, after = columns[0], *([text or "" for text in columns[at]] for at in (10, 11))
-        kinds = list(zip(*(columns[at] for at in _KIND), strict=True))
-        if kinds.count(kinds[0]) == len(kinds):
-            return self._of_kind(kinds[0], ids, before, after)
+        schema, name, event = (columns[at] for at in _KIND)
+        if all(column.count(column[0]) == len(ids) for column in (schema, name, event)):
+            return self._of_kind((schema[0], name[0], event[0]), ids, before, after)
         places: dict[Any, list[int]] = {}
-        for at, kind in enumerate(kinds):
+        for at, kind in enumerate(zip(schema, name, event, strict=True)):
             places.setdefault(kind, []).append(at)
         found: list[Any] = [None] * len(ids)
         for kind, some in places.items():

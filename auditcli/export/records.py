@@ -5,8 +5,10 @@ A change is made only of a record whose images or keys have to be read to be wri
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -45,18 +47,22 @@ class RecordTexts:
         self._images = RecordImages(reader)
         self._fetching = RecordFetching(reader)
 
-    def pages(self, criteria: Criteria, limit: int | None = None) -> Iterator[Iterator[str]]:
+    def pages(self, criteria: Criteria, limit: int | None = None) -> Iterator[Iterable[str]]:
         """The lines of the records that meet conditions, in id order."""
-        reader = self._reader
         found = read_pages(
-            *(reader.connection, reader.tables, self._fetching.columns, criteria),
+            *(self._reader.connection, self._reader.tables, self._fetching.columns, criteria),
             limit=limit,
             page=lambda: self._page,
             fetch=self._fetching.fetch,
         )
-        for rows in found:
+        while True:
+            with _without_collecting():
+                rows = next(found, None)
+                if rows is None:
+                    return
+                lines = list(self._lines(self._texts(rows)))
             self._tally.add(len(rows), rows[0][0], rows[-1][0], sum(row[3] is None for row in rows))
-            yield iter(self._lines(self._texts(rows)))
+            yield lines
 
     def _texts(self, rows: Sequence[Row]) -> Columns:
         """The columns of a file for some records."""
@@ -65,8 +71,8 @@ class RecordTexts:
         size = sum(map(len, filter(None, old))) + sum(map(len, filter(None, new)))
         self._page = max(_SHORTEST_PAGE, min(_LONGEST_PAGE, 2 * len(rows), len(rows) * _PAGE_SIZE // (size + 1)))
         before, after, changed = self._images.texts(found)
-        told = self._told(by)
-        reason, context = zip(*[told.get(each, _NOTHING_TOLD) for each in by], strict=True)
+        told = self._told(set(by))
+        reason, context = ([told[each][at] for each in by] for at in (0, 1))
         columns: list[Sequence[Any]] = [
             *(ids, by, _utc_texts(moments), actor, schema, table, row_id, old_row_id, event, changed),
             *(before, after, source, reason, context),
@@ -86,15 +92,15 @@ class RecordTexts:
                 column[at] = text
         return mended
 
-    def _told(self, transactions: Sequence[str | None]) -> Told:
+    def _told(self, transactions: Set[str | None]) -> Told:
         """What is known of these transactions, as `LogReader.headers` would have it."""
         header = self._reader.tables.transaction.c
         columns = (header.transaction_id, header.reason, type_coerce(header.context, String))
-        found: dict[str | None, tuple[str | None, str]] = {}
-        for batch in self._reader.batches(sorted({each for each in transactions if each is not None})):
+        found: dict[str | None, tuple[str | None, str]] = dict.fromkeys(transactions, _NOTHING_TOLD)
+        for batch in self._reader.batches(sorted(each for each in transactions if each is not None)):
             statement = select(*columns).where(header.transaction_id.in_(batch)).order_by(header.id)
             for transaction_id, reason, context in self._reader.connection.execute(statement).cursor.fetchall():
-                earlier, said = found.get(transaction_id, _NOTHING_TOLD), context and _context_text(context)
+                earlier, said = found[transaction_id], context and _context_text(context)
                 found[transaction_id] = (earlier[0] if reason is None else reason, said or earlier[1])
         return found
 
@@ -103,6 +109,18 @@ class RecordTexts:
         moments = (row[2] if isinstance(row[2], datetime) else datetime.fromisoformat(row[2]) for row in rows)
         whole = [(*row[:2], when.replace(tzinfo=UTC), *row[3:]) for row, when in zip(rows, moments, strict=True)]
         return self._reader.changes_of(whole)
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Inside this block no garbage is looked for, over and over, among thousands of tuples of texts."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _utc_texts(moments: Sequence[Any]) -> Sequence[str]:
