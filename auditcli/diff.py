@@ -6,20 +6,24 @@ records stand between the selected ones, the row is folded cell by cell, so that
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, select, type_coerce
+from sqlalchemy import Select, String, func, select, type_coerce
+from sqlalchemy.types import TypeEngine
 
 from auditcli import codec
 from auditcli.changeset import threads
 from auditcli.log.prefilter import asks_for_tables_only
-from auditcli.log.query import Condition, Criteria, read_pages, unindexed, window_conditions
+from auditcli.log.query import Condition, Criteria, read_pages, window_conditions
 from auditcli.log.reader import ALL, Header, LogReader, Window
+from auditcli.log.records import NO_HEADER
 from auditcli.log.row_records import records_held_at
 from auditcli.log.tables import StoredText
-from auditcli.model import Change, EventType, Source, TableName
+from auditcli.model import Change, EventType, Image, Source, TableName
 from auditcli.netchange import NetChange, TableStat, actors_in_order, diff_stat, net_of_story
 from auditcli.selection import Selection
 from auditcli.shape import TableShape
@@ -27,6 +31,14 @@ from auditcli.shape import TableShape
 __all__ = ["NetChange", "TableStat", "diff", "diff_stat"]
 
 _PAGE = 500
+_LONGEST_PAGE = 4000
+_PAGE_SIZE = 2_000_000
+"""So many characters of images a page should have: of wide rows there are fewer on it."""
+
+_END = "\x1f"
+_NOBODY = "\x1e"
+"""What no name but a very odd one has in it."""
+
 _KEYS = 200
 _NARROW = 100_000
 """Windows of so few records are gathered in memory: walking the index would touch every row of the log."""
@@ -43,15 +55,14 @@ class _Run(NamedTuple):
     first_id: int
     last_id: int
     records: int
-    least_actor: str
-    greatest_actor: str
+    named: int
+    actors: str
     before_text: str | None
     after_text: str | None
     first_event: str
     last_event: str
-    first_actor: str | None
-    last_actor: str | None
-    timestamp: datetime
+    actor: str | None
+    timestamp: datetime | str
     transaction_id: str | None
     source: str
 
@@ -84,6 +95,8 @@ class _WholeTable:
         self._log = reader.tables.changelog.c
         self._shape = reader.table_shape(table)
         self._read_images = reader.images_of(table)
+        self._spell = reader.image_spelling(table)
+        self._page = _PAGE
         self._conditions = (*reader.in_table(table), *window_conditions(reader.connection, reader.tables, window))
         self._moves = _moves(reader, self._conditions)
 
@@ -101,38 +114,51 @@ class _WholeTable:
         yield from stories.of_keyless()
 
     def _net_runs(self, runs: Sequence[_Run]) -> Iterator[NetChange]:
-        actors = self._actors(runs)
-        headers = self._reader.headers(run.transaction_id for run in runs if run.transaction_id is not None)
-        for run in runs:
-            change = self._net_of(run, headers.get(run.transaction_id or ""))
-            if change is not None:
+        differing = [run for run in runs if run.before_text != run.after_text]
+        actors = self._actors(differing)
+        headers = self._reader.headers(run.transaction_id for run in differing if run.transaction_id is not None)
+        for run, before, after in zip(differing, *self._images(differing), strict=True):
+            if not codec.same_image(before, after):
+                change = self._net_of(run, before, after, headers.get(run.transaction_id or "", NO_HEADER))
                 yield NetChange(change, run.first_id, run.last_id, run.records, actors[run.row_id])
 
-    def _net_of(self, run: _Run, header: Header | None) -> Change | None:
+    def _net_of(self, run: _Run, before: Image | None, after: Image | None, header: Header) -> Change:
         """What `changeset.net` makes of the run's records, from the two that matter."""
-        if run.before_text == run.after_text:
-            return None
-        before, _ = self._read_images(run.first_id, run.before_text, None)
-        _, after = self._read_images(run.last_id, None, run.after_text)
-        if run.after_text is not None and '"$same"' in run.after_text:
-            after = self._reader.change(run.last_id).after
-        if codec.same_image(before, after):
-            return None
         kept = EventType.INSERT if before is None else EventType.UPDATE
+        moment = datetime.fromisoformat(run.timestamp) if isinstance(run.timestamp, str) else run.timestamp
         return Change(
             id=run.last_id,
-            timestamp=run.timestamp,
+            timestamp=moment.replace(tzinfo=UTC),
             table=self._table,
             row_id=run.row_id,
             event_type=_EVENTS[run.last_event] if after is None else kept,
             before=before,
             after=after,
             transaction_id=run.transaction_id,
-            actor=run.last_actor,
+            actor=run.actor,
             source=_SOURCES[run.source],
-            reason=header.reason if header else None,
-            context=(header.context if header else None) or {},
+            reason=header.reason,
+            context=header.context or {},
         )
+
+    def _images(self, runs: Sequence[_Run]) -> tuple[list[Image | None], list[Image | None]]:
+        """The first `before` and the last `after` of each run; those that can be read as they are, all at once."""
+        if not runs:
+            return [], []
+        old = self._spell([run.first_id for run in runs], [run.before_text or "" for run in runs])
+        new = self._spell([run.last_id for run in runs], [run.after_text or "" for run in runs])
+        before, after = (json.loads(f"[{','.join([text or 'null' for text in each])}]") for each in (old, new))
+        for at, (run, left, right) in enumerate(zip(runs, old, new, strict=True)):
+            if left is None:
+                before[at] = self._read_images(run.first_id, run.before_text, None)[0]
+            if right is None:
+                after[at] = self._read_after(run)
+        return before, after
+
+    def _read_after(self, run: _Run) -> Image | None:
+        if run.after_text is not None and '"$same"' in run.after_text:
+            return self._reader.change(run.last_id).after
+        return self._read_images(run.last_id, None, run.after_text)[1]
 
     def _runs(self) -> Iterator[Sequence[_Run]]:
         """Each row's first `before` and last `after`, in the order of the index, a page at a time."""
@@ -140,54 +166,83 @@ class _WholeTable:
         ends = self._ends_of_runs()
         page = ends
         while True:
-            runs = [_Run(*row) for row in self._reader.execute(self._joined(page)).all()]
+            runs = [_Run(*row) for row in self._fetch(page.limit(self._page))]
+            is_last = len(runs) < self._page
+            size = sum(len(run.before_text or "") + len(run.after_text or "") for run in runs)
+            self._page = max(_PAGE, min(_LONGEST_PAGE, len(runs) * _PAGE_SIZE // (size + 1)))
             yield runs
-            if len(runs) < _PAGE:
+            if is_last:
                 return
             page = ends.where(log.row_id > runs[-1].row_id)
 
+    def _fetch(self, page: Select[Any]) -> Sequence[Sequence[Any]]:
+        """The runs as the driver returns them: no value is touched that need not be."""
+        try:
+            found: Sequence[Sequence[Any]] = self._reader.connection.execute(
+                self._joined(page, String)
+            ).cursor.fetchall()
+            return found
+        except Exception as error:
+            if not self._reader.dialect.is_broken_text(error):
+                raise
+        return self._reader.execute(self._joined(page, StoredText)).all()
+
     def _ends_of_runs(self) -> Select[Any]:
         log = self._log
-        actor = unindexed(log.actor)
+        # Each ends in a sign of its own, so that it shows where the database has cut the text off.
+        actors = func.aggregate_strings(func.coalesce(log.actor, _NOBODY) + _END, "")
         return (
             select(
                 log.row_id,
                 func.min(log.id).label("first_id"),
                 func.max(log.id).label("last_id"),
                 func.count().label("records"),
-                func.min(actor).label("least_actor"),
-                func.max(actor).label("greatest_actor"),
+                func.count(log.actor).label("named"),
+                actors.label("actors"),
             )
             .where(*self._conditions, log.row_id.is_not(None))
             .group_by(log.row_id)
             .order_by(log.row_id)
-            .limit(_PAGE)
         )
 
-    def _joined(self, ends: Select[Any]) -> Select[Any]:
+    def _joined(self, ends: Select[Any], text: type[TypeEngine[str]] | type[StoredText]) -> Select[Any]:
         run = ends.subquery()
         first, last = (self._reader.tables.changelog.alias(name) for name in ("first", "last"))
         columns = (
             *run.c,
-            type_coerce(first.c.before, StoredText).label("before_text"),
-            type_coerce(last.c.after, StoredText).label("after_text"),
+            type_coerce(first.c.before, text).label("before_text"),
+            type_coerce(last.c.after, text).label("after_text"),
             *(first.c.event_type.label("first_event"), last.c.event_type.label("last_event")),
-            *(first.c.actor.label("first_actor"), last.c.actor.label("last_actor")),
-            *(last.c.timestamp, last.c.transaction_id, last.c.source),
+            *(last.c.actor, last.c.timestamp, last.c.transaction_id, last.c.source),
         )
         joined = run.join(first, first.c.id == run.c.first_id).join(last, last.c.id == run.c.last_id)
         return select(*columns).select_from(joined).order_by(run.c.row_id)
 
     def _actors(self, runs: Iterable[_Run]) -> Mapping[str, tuple[str | None, ...]]:
-        """Whose changes each run holds; only longer runs of more than one are looked up."""
-        found = {run.row_id: {run.first_actor, run.last_actor} for run in runs}
-        mixed = [run.row_id for run in runs if run.records > 2 and run.least_actor != run.greatest_actor]
-        for batch in self._reader.batches(mixed):
-            log = self._log
+        """Whose changes each run holds; where the joined names can't be taken apart for sure, they are looked up."""
+        found: dict[str, tuple[str | None, ...]] = {}
+        unsure: dict[str, set[str | None]] = {}
+        for run in runs:
+            if _is_taken_apart(run):
+                found[run.row_id] = _actors_of(run.actors)
+            else:
+                unsure[run.row_id] = set()
+        log = self._log
+        for batch in self._reader.batches(list(unsure)):
             statement = select(log.row_id, log.actor).where(*self._conditions, log.row_id.in_(batch)).distinct()
             for row_id, actor in self._reader.execute(statement).all():
-                found[row_id].add(actor)
-        return {row_id: actors_in_order(actors) for row_id, actors in found.items()}
+                unsure[row_id].add(actor)
+        return found | {row_id: actors_in_order(actors) for row_id, actors in unsure.items()}
+
+
+def _is_taken_apart(run: _Run) -> bool:
+    text = run.actors
+    return text.count(_END) == run.records and text.endswith(_END) and text.count(_NOBODY) == run.records - run.named
+
+
+@lru_cache(maxsize=4096)
+def _actors_of(joined: str) -> tuple[str | None, ...]:
+    return actors_in_order({None if actor == _NOBODY else actor for actor in joined[:-1].split(_END)})
 
 
 def _moves(reader: LogReader, conditions: Iterable[Condition]) -> list[tuple[str, str]]:

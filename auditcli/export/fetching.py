@@ -12,7 +12,7 @@ from auditcli.log.reader import LogReader
 Row = Sequence[Any]
 """A record by the columns of `log.records.record_columns`, each as the driver has it."""
 
-_BETWEEN = "\x1f"
+_END = "\x1f"
 _NULL = "\x1e"
 """What no text but a very odd one has in it: such ones are noticed, and fetched row by row."""
 
@@ -54,16 +54,22 @@ class RecordFetching:
         inner = statement.subquery()
         nullable = [column for at, column in enumerate(inner.c) if at not in _NEVER_NULL]
         known = (each if at in _NEVER_NULL else func.coalesce(each, _NULL) for at, each in enumerate(inner.c))
-        texts = (func.aggregate_strings(type_coerce(each, String), _BETWEEN) for each in known)
+        # Each ends in a sign of its own, so that it shows where the database has cut a text off.
+        texts = (func.aggregate_strings(type_coerce(each, String) + _END, "") for each in known)
         gathering = select(func.count(), *map(func.count, nullable), *texts)
         words = self._reader.dialect.gathering_words or ""
         ((count, *counts_and_texts),) = self._reader.connection.execute(gathering.prefix_with(words)).cursor.fetchall()
         if not count:
             return []
         counts, found = counts_and_texts[: len(nullable)], counts_and_texts[len(nullable) :]
-        columns = [text.split(_BETWEEN) for text in found]
+        columns = [text.removesuffix(_END).split(_END) for text in found]
+        ends = [text.count(_END) for text in found]
         nulls = sum(text.count(_NULL) for text in found)
-        if any(len(column) != count for column in columns) or nulls != len(nullable) * count - sum(counts):
+        if (
+            ends != [count] * len(found)
+            or not all(text.endswith(_END) for text in found)
+            or nulls != len(nullable) * count - sum(counts)
+        ):
             return None
         ids = list(map(int, columns[0]))
         rest = [

@@ -17,7 +17,7 @@ ReadImages: TypeAlias = Callable[[int, "str | None", "str | None"], tuple["Image
 
 
 SpellRecords: TypeAlias = Callable[[Sequence[int], Sequence[str]], Sequence["str | None"]]
-"""Makes the texts that an export has of images' texts in records, given their ids in order; None for one to be read."""
+"""Makes the texts that an export has of images' texts in records, given their ids; None for one to be read."""
 
 
 def images_reader(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) -> ReadImages:
@@ -51,7 +51,7 @@ def image_spelling(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) -
         return dialect.image_spelling(_nearest_first(shapes, epoch))
 
     def spell(change_ids: Sequence[int], texts: Sequence[str]) -> Sequence[str | None]:
-        epochs = [_epoch(begins, change_id) for change_id in (change_ids[0], change_ids[-1])]
+        epochs = [_epoch(begins, end(change_ids)) for end in (min, max)]
         if epochs[0] == epochs[-1]:
             return spelling_of(epochs[0])(texts)
         return [spell((at,), (text,))[0] for at, text in zip(change_ids, texts, strict=True)]
