@@ -6,14 +6,11 @@ records stand between the selected ones, the row is folded cell by cell, so that
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
 
-from sqlalchemy import Select, String, func, select, type_coerce
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import select
 
 from auditcli import codec
 from auditcli.changeset import threads
@@ -22,7 +19,7 @@ from auditcli.log.query import Condition, Criteria, read_pages, window_condition
 from auditcli.log.reader import ALL, Header, LogReader, Window
 from auditcli.log.records import NO_HEADER
 from auditcli.log.row_records import records_held_at
-from auditcli.log.tables import StoredText
+from auditcli.log.runs import Run, Runs
 from auditcli.model import Change, EventType, Image, Source, TableName
 from auditcli.netchange import NetChange, TableStat, actors_in_order, diff_stat, net_of_story
 from auditcli.selection import Selection
@@ -30,41 +27,14 @@ from auditcli.shape import TableShape
 
 __all__ = ["NetChange", "TableStat", "diff", "diff_stat"]
 
-_PAGE = 500
-_LONGEST_PAGE = 4000
-_PAGE_SIZE = 2_000_000
-"""So many characters of images a page should have: of wide rows there are fewer on it."""
-
-_END = "\x1f"
-_NOBODY = "\x1e"
-"""What no name but a very odd one has in it."""
-
 _KEYS = 200
 _NARROW = 100_000
 """Windows of so few records are gathered in memory: walking the index would touch every row of the log."""
 
 _EVERYTHING = Selection()
+_in_order = lru_cache(maxsize=4096)(actors_in_order)
 _EVENTS = {event.value: event for event in EventType}
 _SOURCES = {source.value: source for source in Source}
-
-
-class _Run(NamedTuple):
-    """All records of a row in the window, by what matters of the first and of the last."""
-
-    row_id: str
-    first_id: int
-    last_id: int
-    records: int
-    named: int
-    actors: str
-    before_text: str | None
-    after_text: str | None
-    first_event: str
-    last_event: str
-    actor: str | None
-    timestamp: datetime | str
-    transaction_id: str | None
-    source: str
 
 
 def diff(reader: LogReader, selection: Selection = _EVERYTHING, window: Window = ALL) -> Iterator[NetChange]:
@@ -92,13 +62,10 @@ class _WholeTable:
         self._reader = reader
         self._table = table
         self._window = window
-        self._log = reader.tables.changelog.c
         self._shape = reader.table_shape(table)
-        self._read_images = reader.images_of(table)
-        self._spell = reader.image_spelling(table)
-        self._page = _PAGE
         self._conditions = (*reader.in_table(table), *window_conditions(reader.connection, reader.tables, window))
         self._moves = _moves(reader, self._conditions)
+        self._runs = Runs(reader, table, self._conditions)
 
     def net_changes(self) -> Iterator[NetChange]:
         stories = _Stories(self._reader, self._table, self._window)
@@ -106,23 +73,23 @@ class _WholeTable:
             yield from stories.of_all()
             return
         apart = {key for move in self._moves for key in move}
-        for runs in self._runs():
+        for runs in self._runs.pages():
             apart |= {run.row_id for run in runs if EventType.SNAPSHOT in (run.first_event, run.last_event)}
             apart |= {run.row_id for run in runs if codec.is_shortened(run.row_id)}
             yield from self._net_runs([run for run in runs if run.row_id not in apart])
         yield from stories.of_keys(sorted(apart))
         yield from stories.of_keyless()
 
-    def _net_runs(self, runs: Sequence[_Run]) -> Iterator[NetChange]:
+    def _net_runs(self, runs: Sequence[Run]) -> Iterator[NetChange]:
         differing = [run for run in runs if run.before_text != run.after_text]
-        actors = self._actors(differing)
+        actors = self._runs.actors(differing)
         headers = self._reader.headers(run.transaction_id for run in differing if run.transaction_id is not None)
-        for run, before, after in zip(differing, *self._images(differing), strict=True):
+        for run, before, after in zip(differing, *self._runs.images(differing), strict=True):
             if not codec.same_image(before, after):
                 change = self._net_of(run, before, after, headers.get(run.transaction_id or "", NO_HEADER))
-                yield NetChange(change, run.first_id, run.last_id, run.records, actors[run.row_id])
+                yield NetChange(change, run.first_id, run.last_id, run.records, _in_order(actors[run.row_id]))
 
-    def _net_of(self, run: _Run, before: Image | None, after: Image | None, header: Header) -> Change:
+    def _net_of(self, run: Run, before: Image | None, after: Image | None, header: Header) -> Change:
         """What `changeset.net` makes of the run's records, from the two that matter."""
         kept = EventType.INSERT if before is None else EventType.UPDATE
         moment = datetime.fromisoformat(run.timestamp) if isinstance(run.timestamp, str) else run.timestamp
@@ -140,109 +107,6 @@ class _WholeTable:
             reason=header.reason,
             context=header.context or {},
         )
-
-    def _images(self, runs: Sequence[_Run]) -> tuple[list[Image | None], list[Image | None]]:
-        """The first `before` and the last `after` of each run; those that can be read as they are, all at once."""
-        if not runs:
-            return [], []
-        old = self._spell([run.first_id for run in runs], [run.before_text or "" for run in runs])
-        new = self._spell([run.last_id for run in runs], [run.after_text or "" for run in runs])
-        before, after = (json.loads(f"[{','.join([text or 'null' for text in each])}]") for each in (old, new))
-        for at, (run, left, right) in enumerate(zip(runs, old, new, strict=True)):
-            if left is None:
-                before[at] = self._read_images(run.first_id, run.before_text, None)[0]
-            if right is None:
-                after[at] = self._read_after(run)
-        return before, after
-
-    def _read_after(self, run: _Run) -> Image | None:
-        if run.after_text is not None and '"$same"' in run.after_text:
-            return self._reader.change(run.last_id).after
-        return self._read_images(run.last_id, None, run.after_text)[1]
-
-    def _runs(self) -> Iterator[Sequence[_Run]]:
-        """Each row's first `before` and last `after`, in the order of the index, a page at a time."""
-        log = self._log
-        ends = self._ends_of_runs()
-        page = ends
-        while True:
-            runs = [_Run(*row) for row in self._fetch(page.limit(self._page))]
-            is_last = len(runs) < self._page
-            size = sum(len(run.before_text or "") + len(run.after_text or "") for run in runs)
-            self._page = max(_PAGE, min(_LONGEST_PAGE, len(runs) * _PAGE_SIZE // (size + 1)))
-            yield runs
-            if is_last:
-                return
-            page = ends.where(log.row_id > runs[-1].row_id)
-
-    def _fetch(self, page: Select[Any]) -> Sequence[Sequence[Any]]:
-        """The runs as the driver returns them: no value is touched that need not be."""
-        try:
-            found: Sequence[Sequence[Any]] = self._reader.connection.execute(
-                self._joined(page, String)
-            ).cursor.fetchall()
-            return found
-        except Exception as error:
-            if not self._reader.dialect.is_broken_text(error):
-                raise
-        return self._reader.execute(self._joined(page, StoredText)).all()
-
-    def _ends_of_runs(self) -> Select[Any]:
-        log = self._log
-        # Each ends in a sign of its own, so that it shows where the database has cut the text off.
-        actors = func.aggregate_strings(func.coalesce(log.actor, _NOBODY) + _END, "")
-        return (
-            select(
-                log.row_id,
-                func.min(log.id).label("first_id"),
-                func.max(log.id).label("last_id"),
-                func.count().label("records"),
-                func.count(log.actor).label("named"),
-                actors.label("actors"),
-            )
-            .where(*self._conditions, log.row_id.is_not(None))
-            .group_by(log.row_id)
-            .order_by(log.row_id)
-        )
-
-    def _joined(self, ends: Select[Any], text: type[TypeEngine[str]] | type[StoredText]) -> Select[Any]:
-        run = ends.subquery()
-        first, last = (self._reader.tables.changelog.alias(name) for name in ("first", "last"))
-        columns = (
-            *run.c,
-            type_coerce(first.c.before, text).label("before_text"),
-            type_coerce(last.c.after, text).label("after_text"),
-            *(first.c.event_type.label("first_event"), last.c.event_type.label("last_event")),
-            *(last.c.actor, last.c.timestamp, last.c.transaction_id, last.c.source),
-        )
-        joined = run.join(first, first.c.id == run.c.first_id).join(last, last.c.id == run.c.last_id)
-        return select(*columns).select_from(joined).order_by(run.c.row_id)
-
-    def _actors(self, runs: Iterable[_Run]) -> Mapping[str, tuple[str | None, ...]]:
-        """Whose changes each run holds; where the joined names can't be taken apart for sure, they are looked up."""
-        found: dict[str, tuple[str | None, ...]] = {}
-        unsure: dict[str, set[str | None]] = {}
-        for run in runs:
-            if _is_taken_apart(run):
-                found[run.row_id] = _actors_of(run.actors)
-            else:
-                unsure[run.row_id] = set()
-        log = self._log
-        for batch in self._reader.batches(list(unsure)):
-            statement = select(log.row_id, log.actor).where(*self._conditions, log.row_id.in_(batch)).distinct()
-            for row_id, actor in self._reader.execute(statement).all():
-                unsure[row_id].add(actor)
-        return found | {row_id: actors_in_order(actors) for row_id, actors in unsure.items()}
-
-
-def _is_taken_apart(run: _Run) -> bool:
-    text = run.actors
-    return text.count(_END) == run.records and text.endswith(_END) and text.count(_NOBODY) == run.records - run.named
-
-
-@lru_cache(maxsize=4096)
-def _actors_of(joined: str) -> tuple[str | None, ...]:
-    return actors_in_order({None if actor == _NOBODY else actor for actor in joined[:-1].split(_END)})
 
 
 def _moves(reader: LogReader, conditions: Iterable[Condition]) -> list[tuple[str, str]]:
