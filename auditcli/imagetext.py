@@ -33,7 +33,7 @@ Before each stands a sign that it has in it: where that is missing, it is much q
 """
 
 _MAY_BE_DOUBLE = re.compile(r'":-?[0-9]+[.e]')
-_DOUBLE = re.compile(r'(?<=":)-?[0-9]+[.e][0-9.e+-]*')
+_DOUBLE = re.compile(r'":(-?[0-9]+[.e][0-9.e+-]*)')
 
 
 def is_odd(text: str) -> bool:
@@ -155,4 +155,4 @@ def _names(quoted: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _respelled(number: re.Match[str]) -> str:
-    return repr(float(number[0]))
+    return f'":{float(number[1])!r}'

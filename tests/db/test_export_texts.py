@@ -16,7 +16,7 @@ from auditcli.clock import utc_now
 from auditcli.driver import define, dialect_of
 from auditcli.export import Asked, ExportFormat, export_changes, export_log
 from auditcli.log.reader import LogReader
-from auditcli.model import JsonValue
+from auditcli.model import Image, JsonValue
 from tests.databases import scratch_url
 from tests.db import test_mariadb_types, test_postgresql_types
 from tests.db.logbook import Logbook
@@ -134,21 +134,12 @@ def test_of_texts_that_the_database_joins(longest: int | None, tmp_path: Path) -
 
 def test_many_images_differ_as_single_ones_do() -> None:
     random = Random(5)
-    values: list[JsonValue] = [
-        *("a", "foo,", "", "{", "},", '":', "$", "x:", "é", "\\", '"'),
-        1,
-        -1.5,
-        None,
-        True,
-        {"$hex": "00"},
-        [1],
-    ]
+    values: list[JsonValue] = ["a", "foo,", "", "{", "},", "$", "x:", "é", 1, -1.5, None, True, {"$hex": "00"}]
     told = 0
     for _ in range(3000):
         names = random.sample(["a", "$b", "c,", "d:", "{e", "f"], random.randint(1, 4))
-        pairs = [
-            [{name: random.choice(values[: random.randint(1, 16)]) for name in names} for _ in "12"] for _ in "123"
-        ]
+        few = random.sample([*values, '":', "\\", [1]], 3)
+        pairs: list[list[Image]] = [[{name: random.choice(few) for name in names} for _ in "12"] for _ in "123"]
         before, after = ([codec.dump(pair[at]) for pair in pairs] for at in (0, 1))
         if None in imagetext.all_spelled([*before, *after]):
             continue
