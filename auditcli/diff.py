@@ -7,53 +7,34 @@ records stand between the selected ones, the row is folded cell by cell, so that
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from functools import lru_cache
 
-from sqlalchemy import Select, func, select, type_coerce
+from sqlalchemy import select
 
 from auditcli import codec
 from auditcli.changeset import threads
 from auditcli.log.prefilter import asks_for_tables_only
-from auditcli.log.query import Condition, Criteria, read_pages, unindexed, window_conditions
+from auditcli.log.query import Condition, Criteria, read_pages, window_conditions
 from auditcli.log.reader import ALL, Header, LogReader, Window
+from auditcli.log.records import NO_HEADER
 from auditcli.log.row_records import records_held_at
-from auditcli.log.tables import StoredText
-from auditcli.model import Change, EventType, Source, TableName
+from auditcli.log.runs import Run, Runs
+from auditcli.model import Change, EventType, Image, Source, TableName
 from auditcli.netchange import NetChange, TableStat, actors_in_order, diff_stat, net_of_story
 from auditcli.selection import Selection
 from auditcli.shape import TableShape
 
 __all__ = ["NetChange", "TableStat", "diff", "diff_stat"]
 
-_PAGE = 500
 _KEYS = 200
 _NARROW = 100_000
 """Windows of so few records are gathered in memory: walking the index would touch every row of the log."""
 
 _EVERYTHING = Selection()
+_in_order = lru_cache(maxsize=4096)(actors_in_order)
 _EVENTS = {event.value: event for event in EventType}
 _SOURCES = {source.value: source for source in Source}
-
-
-class _Run(NamedTuple):
-    """All records of a row in the window, by what matters of the first and of the last."""
-
-    row_id: str
-    first_id: int
-    last_id: int
-    records: int
-    least_actor: str
-    greatest_actor: str
-    before_text: str | None
-    after_text: str | None
-    first_event: str
-    last_event: str
-    first_actor: str | None
-    last_actor: str | None
-    timestamp: datetime
-    transaction_id: str | None
-    source: str
 
 
 def diff(reader: LogReader, selection: Selection = _EVERYTHING, window: Window = ALL) -> Iterator[NetChange]:
@@ -81,11 +62,10 @@ class _WholeTable:
         self._reader = reader
         self._table = table
         self._window = window
-        self._log = reader.tables.changelog.c
         self._shape = reader.table_shape(table)
-        self._read_images = reader.images_of(table)
         self._conditions = (*reader.in_table(table), *window_conditions(reader.connection, reader.tables, window))
         self._moves = _moves(reader, self._conditions)
+        self._runs = Runs(reader, table, self._conditions)
 
     def net_changes(self) -> Iterator[NetChange]:
         stories = _Stories(self._reader, self._table, self._window)
@@ -93,101 +73,40 @@ class _WholeTable:
             yield from stories.of_all()
             return
         apart = {key for move in self._moves for key in move}
-        for runs in self._runs():
+        for runs in self._runs.pages():
             apart |= {run.row_id for run in runs if EventType.SNAPSHOT in (run.first_event, run.last_event)}
             apart |= {run.row_id for run in runs if codec.is_shortened(run.row_id)}
             yield from self._net_runs([run for run in runs if run.row_id not in apart])
         yield from stories.of_keys(sorted(apart))
         yield from stories.of_keyless()
 
-    def _net_runs(self, runs: Sequence[_Run]) -> Iterator[NetChange]:
-        actors = self._actors(runs)
-        headers = self._reader.headers(run.transaction_id for run in runs if run.transaction_id is not None)
-        for run in runs:
-            change = self._net_of(run, headers.get(run.transaction_id or ""))
-            if change is not None:
-                yield NetChange(change, run.first_id, run.last_id, run.records, actors[run.row_id])
+    def _net_runs(self, runs: Sequence[Run]) -> Iterator[NetChange]:
+        differing = [run for run in runs if run.before_text != run.after_text]
+        actors = self._runs.actors(differing)
+        headers = self._reader.headers(run.transaction_id for run in differing if run.transaction_id is not None)
+        for run, before, after in zip(differing, *self._runs.images(differing), strict=True):
+            if not codec.same_image(before, after):
+                change = self._net_of(run, before, after, headers.get(run.transaction_id or "", NO_HEADER))
+                yield NetChange(change, run.first_id, run.last_id, run.records, _in_order(actors[run.row_id]))
 
-    def _net_of(self, run: _Run, header: Header | None) -> Change | None:
+    def _net_of(self, run: Run, before: Image | None, after: Image | None, header: Header) -> Change:
         """What `changeset.net` makes of the run's records, from the two that matter."""
-        if run.before_text == run.after_text:
-            return None
-        before, _ = self._read_images(run.first_id, run.before_text, None)
-        _, after = self._read_images(run.last_id, None, run.after_text)
-        if run.after_text is not None and '"$same"' in run.after_text:
-            after = self._reader.change(run.last_id).after
-        if codec.same_image(before, after):
-            return None
         kept = EventType.INSERT if before is None else EventType.UPDATE
+        moment = datetime.fromisoformat(run.timestamp) if isinstance(run.timestamp, str) else run.timestamp
         return Change(
             id=run.last_id,
-            timestamp=run.timestamp,
+            timestamp=moment.replace(tzinfo=UTC),
             table=self._table,
             row_id=run.row_id,
             event_type=_EVENTS[run.last_event] if after is None else kept,
             before=before,
             after=after,
             transaction_id=run.transaction_id,
-            actor=run.last_actor,
+            actor=run.actor,
             source=_SOURCES[run.source],
-            reason=header.reason if header else None,
-            context=(header.context if header else None) or {},
+            reason=header.reason,
+            context=header.context or {},
         )
-
-    def _runs(self) -> Iterator[Sequence[_Run]]:
-        """Each row's first `before` and last `after`, in the order of the index, a page at a time."""
-        log = self._log
-        ends = self._ends_of_runs()
-        page = ends
-        while True:
-            runs = [_Run(*row) for row in self._reader.execute(self._joined(page)).all()]
-            yield runs
-            if len(runs) < _PAGE:
-                return
-            page = ends.where(log.row_id > runs[-1].row_id)
-
-    def _ends_of_runs(self) -> Select[Any]:
-        log = self._log
-        actor = unindexed(log.actor)
-        return (
-            select(
-                log.row_id,
-                func.min(log.id).label("first_id"),
-                func.max(log.id).label("last_id"),
-                func.count().label("records"),
-                func.min(actor).label("least_actor"),
-                func.max(actor).label("greatest_actor"),
-            )
-            .where(*self._conditions, log.row_id.is_not(None))
-            .group_by(log.row_id)
-            .order_by(log.row_id)
-            .limit(_PAGE)
-        )
-
-    def _joined(self, ends: Select[Any]) -> Select[Any]:
-        run = ends.subquery()
-        first, last = (self._reader.tables.changelog.alias(name) for name in ("first", "last"))
-        columns = (
-            *run.c,
-            type_coerce(first.c.before, StoredText).label("before_text"),
-            type_coerce(last.c.after, StoredText).label("after_text"),
-            *(first.c.event_type.label("first_event"), last.c.event_type.label("last_event")),
-            *(first.c.actor.label("first_actor"), last.c.actor.label("last_actor")),
-            *(last.c.timestamp, last.c.transaction_id, last.c.source),
-        )
-        joined = run.join(first, first.c.id == run.c.first_id).join(last, last.c.id == run.c.last_id)
-        return select(*columns).select_from(joined).order_by(run.c.row_id)
-
-    def _actors(self, runs: Iterable[_Run]) -> Mapping[str, tuple[str | None, ...]]:
-        """Whose changes each run holds; only longer runs of more than one are looked up."""
-        found = {run.row_id: {run.first_actor, run.last_actor} for run in runs}
-        mixed = [run.row_id for run in runs if run.records > 2 and run.least_actor != run.greatest_actor]
-        for batch in self._reader.batches(mixed):
-            log = self._log
-            statement = select(log.row_id, log.actor).where(*self._conditions, log.row_id.in_(batch)).distinct()
-            for row_id, actor in self._reader.execute(statement).all():
-                found[row_id].add(actor)
-        return {row_id: actors_in_order(actors) for row_id, actors in found.items()}
 
 
 def _moves(reader: LogReader, conditions: Iterable[Condition]) -> list[tuple[str, str]]:

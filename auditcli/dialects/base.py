@@ -13,7 +13,7 @@ from auditcli.dialects.checks import Check
 from auditcli.dialects.lexis import Lexis
 from auditcli.dialects.netting import Netting
 from auditcli.dialects.script import ScriptStep
-from auditcli.imagetext import SpellImage, spelled
+from auditcli.imagetext import SpellImages, all_spelled
 from auditcli.model import Image, JsonValue, TableName
 from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, ForeignKeyShape, TableShape
@@ -129,6 +129,9 @@ class Dialect(ABC):
 
     capture_limits: ClassVar[tuple[str, ...]] = ()
     """What triggers can't do on this database, a sentence each."""
+
+    gathering_words: ClassVar[str | None] = None
+    """Stands behind SELECT where many rows are joined to one text, if that is how to read many of them fast."""
 
     images_need_types: ClassVar[bool] = False
     """Whether images are read by the types of their columns."""
@@ -338,9 +341,9 @@ class Dialect(ABC):
         """
         return codec.load_images
 
-    def image_spelling(self, shapes: Sequence[TableShape]) -> SpellImage:
-        """A function that gives the text which `codec.dump` makes of the image that `image_reader` reads of a text."""
-        return spelled
+    def image_spelling(self, shapes: Sequence[TableShape]) -> SpellImages:
+        """A function that gives the texts which `codec.dump` makes of the images that `image_reader` reads of texts."""
+        return all_spelled
 
     def capture_objects(self, log: LogNames, tables: Sequence[CaptureTable]) -> list[CaptureObject]:
         """All that capture by triggers consists of, in the order of creation."""

@@ -25,7 +25,7 @@ from auditcli.dialects.netting import Netting
 from auditcli.dialects.postgresql_netting import PostgreSQLNetting
 from auditcli.dialects.postgresql_text import LEXIS, LEXIS_WITH_ESCAPES
 from auditcli.dialects.script import ScriptStep
-from auditcli.imagetext import SpellImage
+from auditcli.imagetext import SpellImages
 from auditcli.model import JsonValue, TableName
 from auditcli.portable import Portable
 from auditcli.shape import ColumnShape, TableShape
@@ -163,7 +163,7 @@ UNION ALL {postgresql_triggers.triggered_sql(meta_table)}"""
     def image_reader(self, shapes: Sequence[TableShape]) -> Callable[[str | None, str | None], Images]:
         return postgresql_values.image_reader(shapes)
 
-    def image_spelling(self, shapes: Sequence[TableShape]) -> SpellImage:
+    def image_spelling(self, shapes: Sequence[TableShape]) -> SpellImages:
         return postgresql_values.image_spelling(shapes)
 
     def reading_settings(self, shape: TableShape) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from auditcli import codec
 from auditcli.dialects.base import MARK, Fragment
-from auditcli.imagetext import SpellImage, is_odd
+from auditcli.imagetext import SpellImages, in_halves, is_odd
 from auditcli.model import Image, JsonValue
 from auditcli.shape import ColumnShape, TableShape
 
@@ -107,21 +107,29 @@ def image_reader(shapes: Sequence[TableShape]) -> Callable[[str | None, str | No
     return read
 
 
-def image_spelling(shapes: Sequence[TableShape]) -> SpellImage:
+def image_spelling(shapes: Sequence[TableShape]) -> SpellImages:
     """What `image_reader` is for images, for their texts."""
     kinds = {column.name: column.kind for shape in reversed(shapes) for column in shape.columns}
     if not all(_PLAIN_NAME.fullmatch(name) for name in kinds):
-        return lambda _text: None
+        return lambda texts: [text and None for text in texts]
     read_by_type = sorted(re.escape(name) for name, kind in kinds.items() if kind in ("decimal", "float", "bytes"))
     odd_number = r'"[^"\\]*":-?[0-9]+[.eE][^,}]*'
     values = re.compile("|".join([*(f'"{name}":{_READ_BY_TYPE}' for name in read_by_type), odd_number]))
+    # Quick to look for: most tables have none of these.
+    hint = re.compile("|".join([*(f'"{name}":' for name in read_by_type), '":-?[0-9]+[.eE]']))
 
     def spell(found: re.Match[str]) -> str:
         name, _, value = found[0][1:].partition('":')
         read = json.loads(value) if value.startswith('"') else _Number(value)
         return f'"{name}":{codec.dump(_value(kinds.get(name, ""), read))}'
 
-    return lambda text: None if is_odd(text) or '":{' in text else values.sub(spell, text)
+    def spell_all(texts: Sequence[str]) -> Sequence[str | None]:
+        joined = "\n".join(texts)
+        if joined.count("\n") >= len(texts) or is_odd(joined) or '":{' in joined:
+            return in_halves(spell_all, texts) if len(texts) > 1 else [None]
+        return values.sub(spell, joined).split("\n") if hint.search(joined) else texts
+
+    return spell_all
 
 
 def bind(value: JsonValue, column: ColumnShape) -> Fragment:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any, TypeAlias
 
 from auditcli import codec
@@ -47,6 +49,20 @@ Texts: TypeAlias = tuple[
     str,
 ]
 """A change by the columns `COLUMNS`; images and context are JSON texts, and `changed` holds names."""
+
+Columns: TypeAlias = Sequence[Sequence[Any]]
+"""Many changes by column: what the same place of their `Texts` holds."""
+
+Lines: TypeAlias = Callable[[Columns], Iterable[str]]
+"""Makes the text of each of many changes; at least one."""
+
+
+def by_value(values: Sequence[Hashable], spell: Callable[[Any], str]) -> Iterable[str]:
+    """What is made of each of many values, of which few differ."""
+    if values.count(values[0]) == len(values):
+        return repeat(spell(values[0]), len(values))
+    known = {value: spell(value) for value in set(values)}
+    return map(known.__getitem__, values)
 
 
 def change_to_json(change: Change) -> dict[str, Any]:

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable
+from itertools import repeat
 from json.encoder import encode_basestring as quoted
+from typing import Any
 
-from auditcli.export.form import Texts, json_text
-
-
-def json_line(texts: Texts) -> str:
-    """A change as an object on a line of its own."""
-    return json_object(texts) + "\n"
+from auditcli.export.form import Columns, by_value, json_text
 
 
-def json_object(texts: Texts) -> str:
-    """A change as an object: what `json` makes of `change_to_json`, without looking into the images."""
-    # Spelled out, since a million of these are written at a time.
-    (at, by, moment, actor, schema, table, row, old_row, event, changed, before, after, source, reason, context) = texts
-    return (
-        f'{{"id":{at},"transaction_id":{"null" if by is None else quoted(by)},"timestamp":"{moment}",'
-        f'"actor":{"null" if actor is None else quoted(actor)},"schema":{"null" if schema is None else quoted(schema)},'
-        f'"table":{quoted(table)},"row_id":{"null" if row is None else quoted(row)},'
-        f'"old_row_id":{"null" if old_row is None else quoted(old_row)},"event_type":"{event}",'
-        f'"changed":{_names(changed)},"before":{before or "null"},"after":{after or "null"},"source":"{source}",'
-        f'"reason":{"null" if reason is None else quoted(reason)},"context":{context}}}'
+def json_lines(columns: Columns) -> Iterable[str]:
+    """Changes as objects, each on a line of its own."""
+    return _objects(columns, "}\n")
+
+
+def json_objects(columns: Columns) -> Iterable[str]:
+    """Changes as objects: what `json` makes of `change_to_json`, without looking into the images."""
+    return _objects(columns, "}")
+
+
+def _objects(columns: Columns, end: str) -> Iterable[str]:
+    (ids, by, moment, actor, schema, table, row, old_row, event, changed, before, after, source, reason, context) = (
+        columns
     )
+    # Keys and signs stand in the texts of values that many changes share, so that there is less to join.
+    parts = (
+        *(repeat('{"id":', len(ids)), map(str, ids), _shared(',"transaction_id":', by, ',"timestamp":"'), moment),
+        *(_shared('","actor":', actor), _shared(',"schema":', schema), _shared(',"table":', table, ',"row_id":')),
+        *(map(_text, row), _shared(',"old_row_id":', old_row), _shared(',"event_type":', event)),
+        *(_shared(',"changed":', changed, ',"before":'), [text or "null" for text in before]),
+        *(repeat(',"after":', len(ids)), [text or "null" for text in after], _shared(',"source":', source)),
+        *(_shared(',"reason":', reason, ',"context":'), context, repeat(end, len(ids))),
+    )
+    return map("".join, zip(*parts, strict=True))
 
 
-@lru_cache(maxsize=4096)
-def _names(changed: tuple[str, ...]) -> str:
-    return json_text(changed)
+def _shared(key: str, values: Any, further: str = "") -> Iterable[str]:
+    return by_value(values, lambda value: f"{key}{_text(value)}{further}")
+
+
+def _text(value: Any) -> str:
+    return quoted(value) if isinstance(value, str) else json_text(value)

@@ -8,10 +8,10 @@ from functools import partial
 
 from auditcli.errors import UsageError
 from auditcli.export.cells import CELL_COLUMNS, cells_of, json_cell, plain_cell
-from auditcli.export.delimited import csv_line, csv_row, tsv_line, tsv_row
-from auditcli.export.form import COLUMNS, Texts, texts_of
+from auditcli.export.delimited import csv_lines, csv_row, tsv_lines, tsv_row
+from auditcli.export.form import COLUMNS, Lines, texts_of
 from auditcli.export.formats import ExportFormat
-from auditcli.export.jsontext import json_line, json_object
+from auditcli.export.jsontext import json_lines, json_objects
 from auditcli.model import Change
 
 
@@ -19,11 +19,12 @@ from auditcli.model import Change
 class Layout:
     """The parts of a file of changes.
 
-    `line` makes the text of a change from its texts, where it needs no more than these; `text` makes it of the change.
+    `lines` makes the texts of changes from their columns, where it needs no more than these; `text` makes that of a
+    change.
     """
 
     text: Callable[[Change], str]
-    line: Callable[[Texts], str] | None = None
+    lines: Lines | None = None
     opening: str = ""
     between: str = ""
     closing: str = ""
@@ -50,8 +51,8 @@ def layout_of(format: ExportFormat, *, cells: bool = False) -> Layout:
     return layout
 
 
-def _by_texts(line: Callable[[Texts], str], **more: str) -> Layout:
-    return Layout(lambda change: line(texts_of(change)), line, **more)
+def _by_texts(lines: Lines, **more: str) -> Layout:
+    return Layout(lambda change: "".join(lines([(part,) for part in texts_of(change)])), lines, **more)
 
 
 def _cell_lines(row: Callable[[Iterable[str]], str], change: Change) -> str:
@@ -63,10 +64,10 @@ def _json_cell_lines(change: Change) -> str:
 
 
 _CHANGES = {
-    ExportFormat.CSV: _by_texts(csv_line, opening=csv_row(COLUMNS)),
-    ExportFormat.TSV: _by_texts(tsv_line, opening=tsv_row(COLUMNS)),
-    ExportFormat.JSON: _by_texts(json_object, opening="[\n", between=",\n", closing="\n]\n", empty="[]\n"),
-    ExportFormat.JSONL: _by_texts(json_line),
+    ExportFormat.CSV: _by_texts(csv_lines, opening=csv_row(COLUMNS)),
+    ExportFormat.TSV: _by_texts(tsv_lines, opening=tsv_row(COLUMNS)),
+    ExportFormat.JSON: _by_texts(json_objects, opening="[\n", between=",\n", closing="\n]\n", empty="[]\n"),
+    ExportFormat.JSONL: _by_texts(json_lines),
 }
 _CELLS = {
     ExportFormat.CSV: Layout(partial(_cell_lines, csv_row), opening=csv_row(CELL_COLUMNS)),

@@ -1,113 +1,108 @@
-"""Records of the log as the texts of a file, without making changes of them.
+"""Records of the log as the texts of a file, many at a time, without making changes of them.
 
 A change is made only of a record whose images or keys have to be read to be written: its texts are the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import gc
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Select, String, type_coerce
+from sqlalchemy import String, select, type_coerce
 
 from auditcli import codec
 from auditcli.export.asked import Tally
-from auditcli.export.form import Texts, json_text, texts_of, utc_text
-from auditcli.imagetext import all_spelled, are_regular, columns_of, differing
-from auditcli.log.images import SpellRecord
+from auditcli.export.fetching import RecordFetching, Row
+from auditcli.export.form import Columns, Lines, json_text, texts_of
+from auditcli.export.recordimages import RecordImages
 from auditcli.log.query import Criteria, read_pages
-from auditcli.log.reader import Header, LogReader
-from auditcli.log.records import table_of
-from auditcli.model import Change, EventType, TableName
+from auditcli.log.reader import LogReader
+from auditcli.model import Change
 
-_PAGE = 2000
+_LONGEST_PAGE = 5000
+_SHORTEST_PAGE = 50
+_PAGE_SIZE = 700_000
+"""So many characters of images a page should have: of wide rows there are fewer on it."""
+
 _NOTHING_TOLD = (None, "{}")
-_SNAPSHOT = EventType.SNAPSHOT.value
-_STEPS = frozenset(event.value for event in EventType) - {_SNAPSHOT}
 
-Row = Sequence[Any]
-Told = Mapping[str, tuple[str | None, str]]
+
+Told = Mapping["str | None", "tuple[str | None, str]"]
 """Reason and context, as JSON, by transaction."""
 
 
 class RecordTexts:
     """Writes records as lines; `tally` counts them."""
 
-    def __init__(self, reader: LogReader, line: Callable[[Texts], str], tally: Tally) -> None:
+    def __init__(self, reader: LogReader, lines: Lines, tally: Tally) -> None:
         self._reader = reader
-        self._line = line
+        self._lines = lines
         self._tally = tally
-        self._spellings: dict[TableName, SpellRecord] = {}
-        self._moment = type_coerce(reader.tables.changelog.c.timestamp, String)
-        log = reader.tables.changelog.c
-        # As the driver has them: no value is touched that can be written as it is.
-        self._columns = (
-            *(log.id, log.transaction_id, self._moment, log.actor, log.table_schema, log.table_name),
-            *(log.row_id, log.old_row_id, log.event_type, log.source),
-            *(type_coerce(log.before, String), type_coerce(log.after, String)),
-        )
+        self._page = _SHORTEST_PAGE
+        self._images = RecordImages(reader)
+        self._fetching = RecordFetching(reader)
 
-    def pages(self, criteria: Criteria, limit: int | None = None) -> Iterator[list[str]]:
+    def pages(self, criteria: Criteria, limit: int | None = None) -> Iterator[Iterable[str]]:
         """The lines of the records that meet conditions, in id order."""
-        reader = self._reader
         found = read_pages(
-            reader.connection, reader.tables, self._columns, criteria, limit=limit, page=_PAGE, fetch=self._fetch
+            *(self._reader.connection, self._reader.tables, self._fetching.columns, criteria),
+            limit=limit,
+            page=lambda: self._page,
+            fetch=self._fetching.fetch,
         )
-        for rows in found:
-            headers = reader.headers(row[1] for row in rows if row[1] is not None)
+        while True:
+            with _without_collecting():
+                rows = next(found, None)
+                if rows is None:
+                    return
+                lines = list(self._lines(self._texts(rows)))
             self._tally.add(len(rows), rows[0][0], rows[-1][0], sum(row[3] is None for row in rows))
-            yield self._lines(rows, {key: _told(header) for key, header in headers.items()})
+            yield lines
 
-    def _fetch(self, statement: Select[Any]) -> Sequence[Row]:
-        """The rows as the driver returns them."""
-        try:
-            found: Sequence[Row] = self._reader.connection.execute(statement).cursor.fetchall()
-            return found
-        except Exception as error:
-            if not self._reader.dialect.is_broken_text(error):
-                raise
-        columns = (self._moment if column.name == "timestamp" else column for column in self._reader.columns)
-        return self._reader.execute(statement.with_only_columns(*columns)).all()
+    def _texts(self, rows: Sequence[Row]) -> Columns:
+        """The columns of a file for some records."""
+        found = list(zip(*rows, strict=True))
+        ids, by, moments, actor, schema, table, row_id, old_row_id, event, source, old, new = found
+        size = sum(map(len, filter(None, old))) + sum(map(len, filter(None, new)))
+        self._page = max(_SHORTEST_PAGE, min(_LONGEST_PAGE, 2 * len(rows), len(rows) * _PAGE_SIZE // (size + 1)))
+        before, after, changed = self._images.texts(found)
+        told = self._told(set(by))
+        reason, context = ([told[each][at] for each in by] for at in (0, 1))
+        columns: list[Sequence[Any]] = [
+            *(ids, by, _utc_texts(moments), actor, schema, table, row_id, old_row_id, event, changed),
+            *(before, after, source, reason, context),
+        ]
+        unread = {at for at, names in enumerate(changed) if names is None} if None in changed else set()
+        if not _are_plain_keys(row_id, old_row_id):
+            keys = zip(row_id, old_row_id, strict=True)
+            unread |= {at for at, both in enumerate(keys) if any(map(codec.is_shortened, both))}
+            columns[6], columns[7] = ([codec.valid_row_id(key) for key in column] for column in (row_id, old_row_id))
+        return self._with_read(columns, rows, sorted(unread)) if unread else columns
 
-    def _lines(self, rows: Sequence[Row], told: Told) -> list[str]:
-        before, after = (self._spelled(rows, at) for at in (10, 11))
-        regular = are_regular(before) and are_regular(after)
-        line = self._line
-        lines: list[str] = []
-        unread: list[int] = []
-        for row, old, new in zip(rows, before, after, strict=True):
-            at, by, moment, actor, schema, name, row_id, old_row_id, event, source, _, _ = row
-            changed = differing(old, new, regular) if old and new and event in _STEPS else _changed(event, old, new)
-            is_plain = old_row_id is None and (row_id is None or (row_id.isascii() and row_id[:5] != codec.LONG_KEY))
-            if changed is None or not (is_plain or _is_whole(row_id, old_row_id)):
-                unread.append(len(lines))
-                lines.append("")
-                continue
-            if not is_plain:
-                row_id, old_row_id = codec.valid_row_id(row_id), codec.valid_row_id(old_row_id)
-            reason, context = told.get(by, _NOTHING_TOLD)
-            # Times are with or without a fraction, where it is the driver that reads them.
-            when = moment.replace(" ", "T") + "Z" if type(moment) is str else utc_text(moment.replace(tzinfo=UTC))
-            when_and_who = (at, by, when, actor, schema, name, row_id, old_row_id)
-            lines.append(line((*when_and_who, event, changed, old, new, source, reason, context)))
+    def _with_read(self, columns: Columns, rows: Sequence[Row], unread: Sequence[int]) -> Columns:
+        """The columns with the texts of the records that have to be read."""
+        mended = [list(column) for column in columns]
         for at, change in zip(unread, self._read([rows[at] for at in unread]), strict=True):
-            lines[at] = line(texts_of(change))
-        return lines
+            for column, text in zip(mended, texts_of(change), strict=True):
+                column[at] = text
+        return mended
 
-    def _spelled(self, rows: Sequence[Row], at: int) -> Sequence[str | None]:
-        """The images in one column: empty for one that is not there, None for one that has to be read."""
-        texts = [row[at] or "" for row in rows]
-        if not self._reader.dialect.images_need_types:
-            return all_spelled(texts)
-        return [text and self._spelling(row)(row[0], text) for row, text in zip(rows, texts, strict=True)]
-
-    def _spelling(self, row: Row) -> SpellRecord:
-        table = table_of(row[5], row[4])
-        known = self._spellings.get(table)
-        if known is None:
-            known = self._spellings[table] = self._reader.image_spelling(table)
-        return known
+    def _told(self, transactions: Set[str | None]) -> Told:
+        """What is known of these transactions, as `LogReader.headers` would have it."""
+        header = self._reader.tables.transaction.c
+        columns = (header.transaction_id, header.reason, type_coerce(header.context, String))
+        found: dict[str | None, tuple[str | None, str]] = dict.fromkeys(transactions, _NOTHING_TOLD)
+        for batch in self._reader.batches(sorted(each for each in transactions if each is not None)):
+            statement = select(*columns).where(header.transaction_id.in_(batch)).order_by(header.id)
+            for transaction_id, reason, context in self._reader.connection.execute(statement).cursor.fetchall():
+                earlier, said = found[transaction_id], context and _context_text(context)
+                found[transaction_id] = (earlier[0] if reason is None else reason, said or earlier[1])
+        return found
 
     def _read(self, rows: Sequence[Row]) -> Iterator[Change]:
         """The changes that records are which have to be read."""
@@ -116,18 +111,32 @@ class RecordTexts:
         return self._reader.changes_of(whole)
 
 
-def _is_whole(*keys: str | None) -> bool:
-    return not any(map(codec.is_shortened, keys))
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Inside this block no garbage is looked for, over and over, among thousands of tuples of texts."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
-def _changed(event: str, old: str | None, new: str | None) -> tuple[str, ...] | None:
-    """The columns that a record changed which is no UPDATE; None where that is not sure."""
-    if old is None or new is None:
-        return None
-    if event in _STEPS:
-        return columns_of(old or new) if old or new else ()
-    return () if event == _SNAPSHOT else None
+def _utc_texts(moments: Sequence[Any]) -> Sequence[str]:
+    """Times in UTC, as `utc_text` writes them, of what the driver makes of them."""
+    if isinstance(moments[0], str):
+        return [moment.replace(" ", "T") + "Z" for moment in moments]
+    return [moment.isoformat("T", "microseconds") + "Z" for moment in moments]
 
 
-def _told(header: Header) -> tuple[str | None, str]:
-    return header.reason, json_text(dict(header.context or {}))
+def _are_plain_keys(keys: Sequence[str | None], old_keys: Sequence[str | None]) -> bool:
+    joined = "\n".join(filter(None, keys))
+    return joined.isascii() and codec.LONG_KEY not in joined and not any(old_keys)
+
+
+@lru_cache(maxsize=4096)
+def _context_text(stored: str) -> str | None:
+    """A context's text without spaces; None where there is none."""
+    context = json.loads(stored)
+    return None if context is None else json_text(dict(context or {}))

@@ -32,9 +32,9 @@ def log_texts(reader: LogReader, asked: Asked, tally: Tally, *, now: datetime, i
         return
     layout = layout_of(asked.format, cells=asked.cells)
     criteria = reader.criteria(asked.selection, asked.window)
-    if layout.line is not None and criteria.exact and not asked.already:
-        pages = RecordTexts(reader, layout.line, tally).pages(criteria, asked.limit)
-        texts: Iterator[str] = (layout.between.join(lines) for lines in pages)
+    if layout.lines is not None and criteria.exact and not asked.already:
+        pages = RecordTexts(reader, layout.lines, tally).pages(criteria, asked.limit)
+        texts: Iterator[str] = map(layout.between.join, pages)
     else:
         texts = joined(layout, _changes(reader, asked, tally))
     yield from layout.parts(texts, is_new=is_new)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from auditcli.dialects import Dialect
+from auditcli.imagetext import SpellImages
 from auditcli.model import Image
 from auditcli.shape import TableShape
 
@@ -15,8 +16,8 @@ ReadImages: TypeAlias = Callable[[int, "str | None", "str | None"], tuple["Image
 """Makes images of the texts in `before` and `after` of a record, given its id."""
 
 
-SpellRecord: TypeAlias = Callable[[int, str], "str | None"]
-"""Makes the text that an export has of an image's text in a record, given its id; None where it has to be read."""
+SpellRecords: TypeAlias = Callable[[Sequence[int], Sequence[str]], Sequence["str | None"]]
+"""Makes the texts that an export has of images' texts in records, given their ids; None for one to be read."""
 
 
 def images_reader(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) -> ReadImages:
@@ -37,19 +38,25 @@ def images_reader(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) ->
     return read
 
 
-def image_spelling(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) -> SpellRecord:
+def image_spelling(dialect: Dialect, epochs: Sequence[tuple[int, TableShape]]) -> SpellRecords:
     """What `images_reader` is for images, for their texts."""
     if not dialect.images_need_types or not epochs:
-        spell = dialect.image_spelling(())
-        return lambda _change_id, text: spell(text)
+        spell_any = dialect.image_spelling(())
+        return lambda _change_ids, texts: spell_any(texts)
     begins = [after_id for after_id, _ in epochs]
     shapes = [shape for _, shape in epochs]
 
     @lru_cache
-    def spelling_of(epoch: int) -> Callable[[str], str | None]:
+    def spelling_of(epoch: int) -> SpellImages:
         return dialect.image_spelling(_nearest_first(shapes, epoch))
 
-    return lambda change_id, text: spelling_of(_epoch(begins, change_id))(text)
+    def spell(change_ids: Sequence[int], texts: Sequence[str]) -> Sequence[str | None]:
+        epochs = [_epoch(begins, end(change_ids)) for end in (min, max)]
+        if epochs[0] == epochs[-1]:
+            return spelling_of(epochs[0])(texts)
+        return [spell((at,), (text,))[0] for at, text in zip(change_ids, texts, strict=True)]
+
+    return spell
 
 
 def _nearest_first(shapes: Sequence[TableShape], epoch: int) -> Sequence[TableShape]:

@@ -71,24 +71,25 @@ def read_pages(
     *,
     newest_first: bool = False,
     limit: int | None = None,
-    page: int = PAGE,
+    page: int | Callable[[], int] = PAGE,
     watch: Watch = nobody_watches,
     fetch: Callable[[Select[Any]], Sequence[Any]] | None = None,
 ) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
     """The records in id order, a page at a time; the first of `columns` is the id.
 
-    `fetch` runs the query of a page in a way of its own.
+    `fetch` runs the query of a page in a way of its own; `page` may say before each how many records it holds.
     """
+    size_of = page if callable(page) else lambda: page
     fetch = fetch or (lambda statement: connection.execute(statement).all())
     if criteria.span is not None and not criteria.ways:
         walk = Walk(connection, tables.changelog.c.id, criteria.span, newest_first=newest_first, watch=watch)
-        yield from _pages_along(walk, fetch, tables, columns, criteria, newest_first, limit, page)
+        yield from _pages_along(walk, fetch, tables, columns, criteria, newest_first, limit, size_of)
         return
     log_id = tables.changelog.c.id
     last_id: int | None = None
     left = limit
     while left is None or left > 0:
-        size = page if left is None else min(page, left)
+        size = size_of() if left is None else min(size_of(), left)
         further = criteria if last_id is None else criteria.also(log_id < last_id if newest_first else log_id > last_id)
         rows = fetch(_page(tables, columns, further, newest_first, size))
         if rows:
@@ -131,12 +132,12 @@ def _pages_along(
     criteria: Criteria,
     newest_first: bool,
     limit: int | None,
-    page: int,
+    size_of: Callable[[], int],
 ) -> Iterator[Sequence[Row[*tuple[Any, ...]]]]:
     """Each page as soon as it is found: full, or all that one stretch has of it."""
     left = limit
     while not walk.is_over and (left is None or left > 0):
-        size = page if left is None else min(page, left)
+        size = size_of() if left is None else min(size_of(), left)
         first, last = walk.stretch()
         inside = criteria.also(tables.changelog.c.id.between(first, last))
         with walk.looking():

@@ -14,7 +14,7 @@ from auditcli import codec
 from auditcli.dialects import Dialect
 from auditcli.driver import dialect_of
 from auditcli.errors import LogError, NotFound, UsageError
-from auditcli.log.images import ReadImages, SpellRecord, image_spelling, images_reader
+from auditcli.log.images import ReadImages, SpellRecords, image_spelling, images_reader
 from auditcli.log.prefilter import criteria_of
 from auditcli.log.query import ALL, PAGE, Condition, Criteria, Window, read_pages, window_conditions
 from auditcli.log.records import NO_HEADER, Gap, Header, change_of, gap_of, record_columns, table_of
@@ -230,8 +230,8 @@ class LogReader:
             known = self._images_of[table] = images_reader(self.dialect, epochs)
         return known
 
-    def image_spelling(self, table: TableName) -> SpellRecord:
-        """A function that gives the text which `codec.dump` makes of an image of the table, where that is certain."""
+    def image_spelling(self, table: TableName) -> SpellRecords:
+        """A function that gives the texts which `codec.dump` makes of images of the table, where that is certain."""
         epochs = self.epochs(table) if self.dialect.images_need_types else ()
         return image_spelling(self.dialect, epochs)
 

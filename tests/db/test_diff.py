@@ -13,8 +13,9 @@ import auditcli.diff
 from auditcli import codec
 from auditcli.changeset import net
 from auditcli.diff import NetChange, TableStat, diff, diff_stat
+from auditcli.driver import define
 from auditcli.log.positions import window
-from auditcli.log.reader import ALL, Window
+from auditcli.log.reader import ALL, LogReader, Window
 from auditcli.model import EventType, TableName
 from auditcli.selection import Alternatives, Selection
 from auditcli.shape import ColumnShape, TableShape
@@ -302,6 +303,46 @@ def test_the_fast_way_follows_the_rules_of_net(book: Logbook, monkeypatch: pytes
         [found] = diff(reader)
 
     assert found.change == expected
+
+
+def test_odd_names_of_actors_are_told_apart(any_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Logbook.create(any_engine)
+    book.write_shape(SHAPE)
+    stories: list[list[str | None]] = [
+        ["a"],
+        [None],
+        ["a", None, "b"],
+        ["\x1e", None],
+        ["a\x1fb", "c"],
+        ["\x1f", "", "é"],
+    ]
+    for key, actors in enumerate(stories):
+        for n, actor in enumerate(actors):
+            with book.transaction(actor=actor):
+                book.update("item", {"id": key, "n": n}, {"id": key, "n": n + 1}, row_id=str(key))
+    monkeypatch.setattr(auditcli.diff, "_NARROW", -1)
+
+    found = differing(book)
+
+    assert [set(each.actors) for each in found] == [set(actors) for actors in stories]
+
+
+def test_names_that_the_database_cuts_off_are_looked_up(any_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Logbook.create(any_engine)
+    book.write_shape(SHAPE)
+    for n in range(12):
+        with book.transaction(actor=f"actor number {n}"):
+            book.update("item", {"id": 1, "n": n}, {"id": 1, "n": n + 1}, row_id="1")
+    monkeypatch.setattr(auditcli.diff, "_NARROW", -1)
+
+    for longest in range(150, 180, 3):
+        with any_engine.connect() as connection:
+            if any_engine.dialect.name in ("mysql", "mariadb"):
+                define(connection, f"SET SESSION group_concat_max_len = {longest}")
+            (found,) = diff(LogReader(connection, book.tables))
+            connection.invalidate()
+
+        assert len(found.actors) == 12
 
 
 def _comparable(found: list[NetChange]) -> list[str]:

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine
 
-from auditcli import imagetext
+from auditcli import codec, imagetext
 from auditcli.clock import utc_now
 from auditcli.driver import define, dialect_of
 from auditcli.export import Asked, ExportFormat, export_changes, export_log
 from auditcli.log.reader import LogReader
+from auditcli.model import Image, JsonValue
 from tests.databases import scratch_url
 from tests.db import test_mariadb_types, test_postgresql_types
 from tests.db.logbook import Logbook
@@ -111,6 +112,43 @@ def test_of_images_that_others_wrote(tmp_path: Path) -> None:
     with book.reader() as reader:
         assert_same(reader)
     engine.dispose()
+
+
+@pytest.mark.parametrize("longest", [None, 4, 100, 1009])
+def test_of_texts_that_the_database_joins(longest: int | None, tmp_path: Path) -> None:
+    with scratch_url("mariadb", tmp_path) as url:
+        engine = create_engine(url)
+        book = Logbook.create(engine)
+        for key, odd in enumerate(["a", "\x1e", "b\x1fc", "", "d\n", 'e"', "f"]):
+            for actor in (None, odd) if longest is None else (None, "a"):
+                with book.transaction(actor=actor, reason=odd, context={"k": odd}):
+                    book.update("item", {"id": key, "v": odd}, {"id": key, "v": None}, row_id=odd)
+                    book.insert("item", {"id": key, "v": odd}, row_id=None)
+
+        with engine.connect() as connection:
+            if longest is not None:
+                define(connection, f"SET SESSION group_concat_max_len = {longest}")
+            assert_same(LogReader(connection, LOG))
+        engine.dispose()
+
+
+def test_many_images_differ_as_single_ones_do() -> None:
+    random = Random(5)
+    values: list[JsonValue] = ["a", "foo,", "", "{", "},", "$", "x:", "é", 1, -1.5, None, True, {"$hex": "00"}]
+    odd: list[JsonValue] = ['":', "\\", [1]]
+    told = 0
+    for _ in range(3000):
+        names = random.sample(["a", "$b", "c,", "d:", "{e", "f"], random.randint(1, 4))
+        few = random.sample(values + odd, 3)
+        pairs: list[list[Image]] = [[{name: random.choice(few) for name in names} for _ in "12"] for _ in "123"]
+        before, after = ([codec.dump(pair[at]) for pair in pairs] for at in (0, 1))
+        if None in imagetext.all_spelled([*before, *after]):
+            continue
+        found, columns = imagetext.all_differing(before, after), imagetext.all_columns_of(before)
+        told += found is not None
+        assert found in (None, [codec.differing_columns(*pair) for pair in pairs])
+        assert columns in (None, [tuple(names)] * 3)
+    assert told > 300
 
 
 def test_a_plain_record_takes_no_reading() -> None:
