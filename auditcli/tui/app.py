@@ -71,8 +71,10 @@ class ExplorerApp(App[int]):
     @on(QueryFailed)
     def _failed(self, event: QueryFailed) -> None:
         """What workers have to say reaches the application, which knows who asked."""
-        if self._explorer.chosen is None and event.kind == Explorer.filter_kind:
-            # Without a log, or with first words that select nothing, there is nothing to look at.
+        begins = self._explorer.chosen is None and event.kind == Explorer.filter_kind
+        if begins and not self.is_web:
+            # Without a log, or with first words that select nothing, there is nothing to look at; a browser has no
+            # terminal behind it that could say so.
             self.failure = event.error
             self.exit()
         elif isinstance(self.screen, UndoPlan) and event.kind == UNDO:
