@@ -27,6 +27,8 @@ from auditcli.export import opening
 from tests.cli.shop import ROOT, SHIPPED, Order, Ran, Shop
 from tests.db.logbook import Logbook
 
+pytestmark = pytest.mark.thorough
+
 Audit = Callable[..., Ran]
 
 

@@ -14,6 +14,8 @@ from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, create_
 import auditcli
 from tests.cli.shop import Ran
 
+pytestmark = pytest.mark.thorough
+
 Audit = Callable[..., Ran]
 
 CHANGES = {

@@ -16,6 +16,8 @@ from sqlalchemy import URL, create_engine, text
 from tests.cli.shop import Ran
 from tests.databases import scratch_url
 
+pytestmark = pytest.mark.thorough
+
 Audit = Callable[..., Ran]
 
 TABLES = (

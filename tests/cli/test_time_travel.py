@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.shop import CANCELLED, IMPORTED, SHIPPED, Ran, Shop, in_terminal
 
+pytestmark = pytest.mark.thorough
+
 Audit = Callable[..., Ran]
 
 OPENED = SHIPPED - 1

@@ -19,6 +19,8 @@ from auditcli.pause import pause, resume
 from tests.db.asof import caveats_then, last_id, rows_now, rows_then, table_then
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 ITEM = "CREATE TABLE item (id INTEGER PRIMARY KEY, name VARCHAR(20), price INTEGER)"
 LOOSE = "CREATE TABLE loose (v INTEGER)"
 

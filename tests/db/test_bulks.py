@@ -23,6 +23,8 @@ from auditcli.plan import ConflictKind, Plan, PlanOptions, Step, StepKind
 from auditcli.selection import Selection
 from auditcli.undo import plan_redo, plan_undo
 
+pytestmark = pytest.mark.thorough
+
 LOG = log_tables()
 ROWS = 30
 CREATE = "CREATE TABLE item (id INTEGER PRIMARY KEY, name VARCHAR(40), price NUMERIC(10, 2), stock INTEGER NOT NULL)"
@@ -456,7 +458,6 @@ def either(request: pytest.FixtureRequest, any_engine: Engine) -> Store:
     return Store(any_engine, ALSO[any_engine.dialect.name] if request.param == "kept" else None)
 
 
-@pytest.mark.thorough
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(st.lists(STATEMENT, min_size=1, max_size=3), min_size=1, max_size=5), chosen=st.integers(0, 4))
 def test_whatever_happened_the_plan_is_the_one_that_is_made_step_by_step(

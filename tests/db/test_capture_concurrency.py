@@ -16,6 +16,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 import auditcli
 from auditcli import AuditError, ChangeLog
 
+pytestmark = pytest.mark.thorough
+
 THREADS, COMMITS, HOT_ROWS = 12, 60, 4
 
 

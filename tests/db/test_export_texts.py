@@ -22,6 +22,8 @@ from tests.db import test_mariadb_types, test_postgresql_types
 from tests.db.logbook import Logbook
 from tests.db.test_scripts import LOG, watch, write
 
+pytestmark = pytest.mark.thorough
+
 FORMATS = [ExportFormat.CSV, ExportFormat.TSV, ExportFormat.JSON, ExportFormat.JSONL]
 
 ODD = [
@@ -42,7 +44,6 @@ def assert_same(reader: LogReader) -> None:
         assert tally.count == count > 0
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])
 def test_of_every_type(kind: str, tmp_path: Path) -> None:
     columns_of: Mapping[str, list[tuple[str, str, Sequence[str]]]] = {
@@ -69,7 +70,6 @@ def test_of_every_type(kind: str, tmp_path: Path) -> None:
         engine.dispose()
 
 
-@pytest.mark.thorough
 def test_of_rows_that_change_in_many_ways(any_engine: Engine) -> None:
     watch(
         any_engine, ["CREATE TABLE r (id INTEGER PRIMARY KEY, name VARCHAR(99), n NUMERIC(9, 2), d DOUBLE PRECISION)"]

@@ -36,6 +36,8 @@ from auditcli.errors import CaptureError, UnrecordableWrite
 from tests.db.postgres import HOSTILE, be_hostile, scratch_engine, settings_of, wait_until
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 METADATA = MetaData()
 ITEM = Table(
     "item",

@@ -16,6 +16,8 @@ from auditcli.related import Family, related
 from tests.db.asof import last_id
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 CUSTOMER = "CREATE TABLE customer (id INTEGER PRIMARY KEY, name VARCHAR(20))"
 ORDERS = (
     "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER,"

@@ -20,6 +20,8 @@ from tests.db.recorded import enforce_foreign_keys
 from tests.db.replayed import opened, rows_of
 from tests.db.watched import Watched
 
+pytestmark = pytest.mark.thorough
+
 CUSTOMER = "CREATE TABLE customer (id INTEGER PRIMARY KEY, name VARCHAR(20), boss INTEGER REFERENCES customer (id))"
 ORDERS = (
     "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER NOT NULL, total NUMERIC(8, 2),"

@@ -12,6 +12,8 @@ import auditcli
 from auditcli.errors import UnrecordableWrite
 from tests.db.write_paths import PLAIN_WRITES, WRITES, Article, Recorded, Review, Tag
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(params=["listeners", "triggers"])
 def shop(any_engine: Engine, request: pytest.FixtureRequest) -> Iterator[Recorded]:

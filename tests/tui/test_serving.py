@@ -20,6 +20,8 @@ from auditcli.tui.web import server
 from tests.cli.shop import CANCELLED, Shop
 from tests.tui.served import Served, serving
 
+pytestmark = pytest.mark.thorough
+
 _ROUTES = ("/", "/ws", "/static/js/textual.js", "/static/fonts/RobotoMono-VariableFont_wght.ttf", "/static/")
 _MORE_ROUTES = ("/explorer.js", "/download/abc", "/nothing")
 _COUNTED = f" of {CANCELLED}"
@@ -250,7 +252,6 @@ def test_interrupted_it_says_so_and_ends_the_explorers(shop: Shop) -> None:
         look(interrupted, story)
 
 
-@pytest.mark.thorough
 def test_a_second_interrupt_waits_for_no_page(shop: Shop) -> None:
     async def story(websocket: ClientWebSocketResponse) -> None:
         await screen_until(websocket, _COUNTED)
