@@ -32,6 +32,10 @@ HOSTILE: Mapping[str, str] = {
 """Settings of a session that change how values are written, read or compared."""
 
 
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+"""Whether somebody waits for a lock in this database; in others other tests do."""
+
+
 @contextmanager
 def scratch_engine(kind: str = "postgresql") -> Iterator[Engine]:
     """An empty database on one of the PostgreSQL servers."""

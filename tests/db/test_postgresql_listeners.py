@@ -33,7 +33,7 @@ from sqlalchemy.types import NullType
 import auditcli
 from auditcli.driver import define
 from auditcli.errors import CaptureError, UnrecordableWrite
-from tests.db.postgres import HOSTILE, be_hostile, scratch_engine, settings_of, wait_until
+from tests.db.postgres import HOSTILE, WAITING, be_hostile, scratch_engine, settings_of, wait_until
 from tests.db.watched import Watched
 
 pytestmark = pytest.mark.thorough
@@ -220,7 +220,7 @@ def test_an_upsert_that_meets_a_row_inserted_meanwhile_never_passes_it_off_as_it
         with items.factory.begin() as first:
             first.execute(insert(ITEM).values(id=50, kind="early"))
             waiting = pool.submit(second)
-            wait_until(lambda: bool(items.query("SELECT 1 FROM pg_locks WHERE NOT granted")))
+            wait_until(lambda: bool(items.query(WAITING)))
         with nullcontext() if action == "nothing" else pytest.raises(CaptureError, match="had just inserted"):
             waiting.result()
     second()

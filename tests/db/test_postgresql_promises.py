@@ -25,7 +25,7 @@ from auditcli.log.tables import log_tables
 from auditcli.model import TableName
 from auditcli.plan import Plan
 from auditcli.undo import plan_undo
-from tests.db.postgres import POSTGRESQL, scratch_engine, wait_until
+from tests.db.postgres import POSTGRESQL, WAITING, scratch_engine, wait_until
 from tests.db.watched import Watched
 
 pytestmark = pytest.mark.thorough
@@ -118,7 +118,7 @@ def test_a_child_is_numbered_after_the_parent_that_its_foreign_key_waited_for(en
     with ThreadPoolExecutor() as pool, engine.connect() as other, other.begin():
         define(other, "SELECT pg_advisory_lock(7)")
         waiting = pool.submit(db.write, "INSERT INTO child VALUES (1, 5)")
-        wait_until(lambda: bool(db.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")))
+        wait_until(lambda: bool(db.query(WAITING)))
         db.write("INSERT INTO parent VALUES (5)")
         define(other, "SELECT pg_advisory_unlock(7)")
         waiting.result()
@@ -144,7 +144,7 @@ def test_a_truncate_that_waited_for_a_writer_records_the_writers_rows(items: Wat
         with writer.begin():
             define(writer, "INSERT INTO item VALUES (1)")
             waiting = pool.submit(items.write, "TRUNCATE item")
-            wait_until(lambda: bool(items.query("SELECT 1 FROM pg_locks WHERE NOT granted")))
+            wait_until(lambda: bool(items.query(WAITING)))
         waiting.result()
 
     assert [event[0] for event in items.events()] == ["INSERT", "TRUNCATE"]
