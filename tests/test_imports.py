@@ -155,7 +155,9 @@ def test_a_command_loads_its_own_capability_and_no_library_that_it_does_not_use(
 def test_what_needs_no_database_loads_no_sqlalchemy(words: str) -> None:
     modules = _modules_of(f"from auditcli.cli.app import main; main({words.split()!r})")
 
-    assert modules & {*_NOT_FOR_READING, "sqlalchemy"} == set()
+    # Older Typers draw their help with Rich.
+    not_wanted = {*_NOT_FOR_READING, "sqlalchemy"} - ({"rich"} if "--help" in words else set())
+    assert modules & not_wanted == set()
 
 
 def test_the_profiles_are_listed_without_what_changes_them() -> None:

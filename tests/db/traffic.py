@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 import auditcli
 from tests.db.write_paths import Article, Maker, Recorded, Review, Tag, article_tag
 
-AN_HOUR = 3_600
+AN_HOUR = 1_800
 """Transactions, at one a second."""
 
 _ACTORS = ("alice", "bob", "svc-web", None)
