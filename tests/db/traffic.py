@@ -13,7 +13,7 @@ import auditcli
 from tests.db.write_paths import Article, Maker, Recorded, Review, Tag, article_tag
 
 AN_HOUR = 1_800
-"""Transactions, at one a second."""
+"""Transactions, one every two seconds."""
 
 _ACTORS = ("alice", "bob", "svc-web", None)
 
