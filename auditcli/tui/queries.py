@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,11 +55,16 @@ class _Running:
 
     def interrupt(self) -> None:
         """End the statement that is running, if one is; some servers have to be asked, so never on the UI's thread."""
+        from sqlalchemy.exc import DBAPIError
+
         from auditcli.driver import interrupt
 
         # While the lock is held the connection can't be given back and be used for another question.
         with self.lock:
-            if self.connection is not None:
+            if self.connection is None:
+                return
+            # A server that has gone runs no statement any more.
+            with suppress(DBAPIError, self.connection.dialect.loaded_dbapi.Error):
                 interrupt(self.connection)
 
     def use(self, connection: Connection | None) -> None:

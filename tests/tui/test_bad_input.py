@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from auditcli.errors import CannotConnect, LogError, UsageError
 from auditcli.tui.details import Aspect
@@ -178,4 +180,6 @@ def hang_up(engine: Engine) -> None:
             return
         others = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
         for (number,) in connection.execute(text(others)).all():
-            connection.execute(text(f"KILL {number}"))
+            # It may have gone by itself.
+            with suppress(DBAPIError):
+                connection.execute(text(f"KILL {number}"))
