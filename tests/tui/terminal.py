@@ -108,6 +108,8 @@ def terminal(
         cwd=ROOT,
         env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})},
         start_new_session=True,
+        # Only the terminal that controls a session tells its programs of another size of the window.
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509  # no thread of the test's runs here
     )
     os.close(slave)
     shown = Terminal(master, process, *size)

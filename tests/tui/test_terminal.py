@@ -38,6 +38,11 @@ def test_it_draws_follows_its_window_and_leaves_the_terminal_as_it_was(shop: Sho
         assert shown.is_raw
         shown.resize(40, 10)
         shown.until(lambda: "D orders/3" in shown.text and "UPDATE" not in shown.text, "the narrow list")
+        shown.resize(1, 1)
+        shown.press("j")
+        shown.read(0.5)
+        shown.resize(120, 40)
+        shown.shows("UPDATE customer/2")
         shown.press("q")
         assert shown.ends() == ExitCode.DONE
         assert not shown.is_full_screen
