@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,15 +22,12 @@ from auditcli.model import TableName
 from auditcli.plan import Conflict, ConflictKind, PlanOptions
 from auditcli.replaying.target import HeldBack, ReplayTarget, Written, connection_lost
 from auditcli.selection import Selection, matches
+from auditcli.settled import settled_id
 from auditcli.transfer import Transfer
-from auditcli.watermark import Watermark
 
 _LONG_WAIT = 5.0
 _RETURN = 0.5
 """Seconds between two tries to reach a database that has gone."""
-
-_RECENT = 10_000
-"""Of older ids than so many before a place none is still to come."""
 
 
 @dataclass(frozen=True)
@@ -260,10 +258,9 @@ class Replay:
 
     def _settle(self, since: int) -> None:
         """Wait until nothing at or before the place can still be committed: a replay from there would not see it."""
-        mark = Watermark(self._source.tables, self._source.dialect, max(0, since - _RECENT))
         with self._source.engine.connect() as connection:
-            while mark.look(connection) < since and not mark.is_complete and not self._stop.wait(INTERVAL):
-                connection.rollback()
+            reader = LogReader(connection, self._source.tables, dialect=self._source.dialect)
+            settled_id(reader, since, seconds=math.inf, pause=self._stop.wait)
 
     def _write_beginning(
         self,

@@ -185,7 +185,8 @@ class _Exporting:
 
 
 def _asked(app: AppContext, reader: LogReader, how: ExportOptions, file: Path | None, chosen: Chosen) -> Asked:
-    from auditcli.export import Asked, ExportFormat, format_of, named_format, settled
+    from auditcli.export import Asked, ExportFormat, format_of, named_format
+    from auditcli.export.settling import settled
     from auditcli.selection import format_selection
 
     format = format_of(file) if file is not None and how.format is None else named_format(how.format or "tsv")

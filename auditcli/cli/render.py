@@ -166,14 +166,6 @@ class Output:
         """Where a format for programs goes; on a terminal nothing in it is obeyed."""
         return cast(TextIO, _Harmless(self._stream, self._make_way)) if self.is_terminal else self._stream
 
-    def counting(self, things: Iterable[Thing], noun: str) -> Iterator[Thing]:
-        """The things as they come; where that takes long and a person watches stderr, how many there were so far."""
-        with self.progress() as tell:
-            for count, thing in enumerate(things, start=1):
-                yield thing
-                if count % 1000 == 0:
-                    tell(f"{count:,} {noun}s")
-
     @contextmanager
     def progress(self) -> Iterator[Callable[[str], None]]:
         """A function that says how far long work has come, on one line of stderr and only where a person watches it."""

@@ -17,7 +17,6 @@ from auditcli.export.layout import layout_of
 from auditcli.export.manifest import manifest_of, manifest_path, manifest_text, read_manifest, tally_so_far
 from auditcli.export.opening import check_compression, text_stream
 from auditcli.export.resuming import check_appendable, resumed
-from auditcli.export.settling import settled
 from auditcli.export.texts import log_texts
 from auditcli.log.reader import LogReader
 from auditcli.model import Change
@@ -39,7 +38,6 @@ __all__ = [
     "follow_log",
     "format_of",
     "named_format",
-    "settled",
     "write_file",
     "write_log",
 ]

@@ -22,7 +22,6 @@ from auditcli.tui.widgets.change_list import ChangeList
 from auditcli.tui.widgets.detail import Detail
 
 if TYPE_CHECKING:
-    from auditcli.chosen import Chosen
     from auditcli.following.news import News
     from auditcli.log.reader import LogReader
     from auditcli.present import Line
@@ -60,7 +59,9 @@ class Browsing(Filtering):
         # After the first frame: the driver of a database takes longer to load than a screen to draw.
         self.call_after_refresh(self.choose, self.first_words)
 
-    def show_selection(self, chosen: Chosen) -> None:
+    @on(Filtering.Selected)
+    def _selected(self, event: Filtering.Selected) -> None:
+        chosen = event.chosen
         self._waiting = Waiting()
         self.stand(matching=None, waiting=0, live=chosen.until is None)
         self.listing.choose(chosen)

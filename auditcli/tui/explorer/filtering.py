@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.message import Message
 
 from auditcli.clock import utc_now
 from auditcli.model import Change
@@ -24,6 +25,13 @@ _VOCABULARY = "vocabulary"
 
 class Filtering(Frame):
     """What the words select is `chosen`; the list and the activity follow it."""
+
+    class Selected(Message):
+        """Other changes are selected than before."""
+
+        def __init__(self, chosen: Chosen) -> None:
+            super().__init__()
+            self.chosen = chosen
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter"),
@@ -60,10 +68,6 @@ class Filtering(Frame):
 
         self.queries.ask(self.filter_kind, choose, self._chosen)
 
-    def show_selection(self, chosen: Chosen) -> None:
-        """Show what is selected."""
-        raise NotImplementedError
-
     def action_filter(self) -> None:
         self.filter_bar.edit()
 
@@ -91,7 +95,7 @@ class Filtering(Frame):
         self.filter_bar.say(None)
         if chosen != self.chosen:
             self.chosen = chosen
-            self.show_selection(chosen)
+            self.post_message(self.Selected(chosen))
 
     def _learn(self, vocabulary: Vocabulary) -> None:
         self.filter_bar.learn(vocabulary)
