@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, create_engine, text, update
 from sqlalchemy import insert as core_insert
-from sqlalchemy.types import NullType
 
 import auditcli
 from auditcli.apply import apply_plan
 from auditcli.driver import define, run
 from auditcli.log.schema import read_shapes
 from auditcli.log.tables import log_tables
-from auditcli.model import TableName
+from auditcli.model import Image, TableName
 from auditcli.plan import ConflictKind
 from auditcli.rows import RowReader
 from auditcli.shape import TableShape
@@ -131,75 +130,91 @@ def _shape(connection: Connection) -> TableShape:
     return read_shapes(connection, MARIADB).tables[ITEM]
 
 
-def _live(engine: Engine) -> dict[int, Any]:
+def _live(engine: Engine) -> dict[int, Image]:
     with engine.connect() as connection:
         reader = RowReader(connection, MARIADB)
-        return {int(str(row.image["id"])): row.image["v"] for row in reader.page(_shape(connection), None, 1000)}
+        return {int(str(row.image["id"])): row.image for row in reader.page(_shape(connection), None, 1000)}
+
+
+def _rows() -> Iterator[dict[str, str]]:
+    """Each type's values, one after another, as columns of rows; where it has no more, NULL."""
+    return (
+        {name: values[place] if values[place:] else "NULL" for name, (_, values) in TYPES.items()}
+        for place in range(1 + max(len(values) for _, values in TYPES.values()))
+    )
+
+
+def _table(engine: Engine, mode: str) -> tuple[Watched, Table]:
+    """A table with a column of each type, captured in one way."""
+    kinds = ", ".join(f"`{name}` {kind}" for name, (kind, _) in TYPES.items())
+    watched = Watched(engine, f"CREATE TABLE item (id INT PRIMARY KEY, {kinds})", triggers=mode == "triggers")
+    auditcli.track(engine)
+    return watched, Table("item", MetaData(), Column("id", Integer, primary_key=True), *map(Column, TYPES))
+
+
+def _insert(connection: Connection, item: Table, key: int, row: Mapping[str, str]) -> None:
+    values = {name: text(value.replace(":", r"\:")) for name, value in row.items()}
+    connection.execute(core_insert(item).values(id=key, **values))
 
 
 @pytest.mark.parametrize("mode", ["triggers", "listeners"])
-@pytest.mark.parametrize("name", TYPES)
-def test_a_value_is_recorded_exactly_under_hostile_settings(engine: Engine, name: str, mode: str) -> None:
-    kind, values = TYPES[name]
-    watched = Watched(engine, f"CREATE TABLE item (id INT PRIMARY KEY, v {kind})", triggers=mode == "triggers")
-    table = Table("item", MetaData(), Column("id", Integer, primary_key=True), Column("v", NullType()))
-    auditcli.track(engine)
+def test_a_value_is_recorded_exactly_under_hostile_settings(engine: Engine, mode: str) -> None:
+    watched, item = _table(engine, mode)
 
     with engine.begin() as connection:
         _be_hostile(connection)
         # Some of the values are not strictly valid, as old tables have them.
         define(connection, "SET SESSION sql_mode = REPLACE(@@sql_mode, 'STRICT_ALL_TABLES', 'ALLOW_INVALID_DATES')")
-        for key, value in enumerate([*values, "NULL"]):
-            connection.execute(core_insert(table).values(id=key, v=text(value.replace(":", r"\:"))))
-        connection.execute(table.update().values(id=table.c.id + 100))
-        connection.execute(table.delete().where(table.c.id == 100))
+        for key, row in enumerate(_rows()):
+            _insert(connection, item, key, row)
+        connection.execute(item.update().values(id=item.c.id + 100))
+        connection.execute(item.delete().where(item.c.id == 100))
 
     watched.check()
     live = _live(engine)
-    recorded = {change.after["id"]: change.after["v"] for change in watched.changes() if change.after is not None}
-    assert {key: value for key, value in recorded.items() if key in live} == live
-    assert recorded[100 + len(values)] is None
+    recorded = {change.after["id"]: change.after for change in watched.changes() if change.after is not None}
+    assert {key: image for key, image in recorded.items() if key in live} == live
+    assert set(recorded[max(live)].values()) == {max(live), None}
     assert {change.source.value for change in watched.changes()} == {mode.removesuffix("s")}
 
 
-@pytest.mark.parametrize("name", TYPES)
-def test_a_value_goes_back_as_it_was_and_its_guard_knows_it_from_all_others(engine: Engine, name: str) -> None:
-    kind, values = TYPES[name]
-    watched = Watched(engine, f"CREATE TABLE item (id INT PRIMARY KEY, v {kind}, n INT)")
+def test_a_value_goes_back_as_it_was_and_its_guard_knows_it_from_all_others(engine: Engine) -> None:
+    watched, item = _table(engine, "triggers")
     with engine.begin() as connection:
         define(connection, "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'")
-        for key, value in enumerate([*values, "NULL"]):
-            define(connection, f"INSERT INTO item VALUES ({key}, {value}, 0)")
+        for key, row in enumerate(_rows()):
+            _insert(connection, item, key, row)
     live = _live(engine)
 
     with engine.begin() as connection:
         define(connection, "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'")
-        column = _shape(connection).known_column("v")
-        for key, value in live.items():
-            bound = MARIADB.bind(value, column)
-            run(connection, f"INSERT INTO item VALUES ({key + 100}, {bound.sql}, 1)", bound.values)
-            guard = MARIADB.guard(column, value)
-            found = run(connection, f"SELECT id FROM item WHERE n = 0 AND {guard.sql}", guard.values).scalars().all()
-            assert set(found) == {other for other, held in live.items() if held == value and same_sign(held, value)}
+        shape = _shape(connection)
+        for key, image in live.items():
+            bound = [MARIADB.bind(image[name], shape.known_column(name)) for name in TYPES]
+            values = [value for fragment in bound for value in fragment.values]
+            run(connection, f"INSERT INTO item VALUES ({key + 100}, {', '.join(each.sql for each in bound)})", values)
+        for name in TYPES:
+            for image in live.values():
+                guard = MARIADB.guard(shape.known_column(name), image[name])
+                found = run(connection, f"SELECT id FROM item WHERE id < 100 AND {guard.sql}", guard.values).scalars()
+                alike = {key for key, other in live.items() if _are_alike(other[name], image[name])}
+                assert set(found) == alike, (name, image[name])
 
     copied = _live(engine)
-    assert {key: copied[key + 100] for key in live} == live
-    stored = watched.query("SELECT COUNT(*) FROM item a JOIN item b ON b.id = a.id + 100 AND HEX(a.v) <=> HEX(b.v)")
-    assert stored == [(len(live),)]
+    assert {key: {**copied[key + 100], "id": key} for key in live} == live
+    for name in TYPES:
+        same = f"a.id = b.id - 100 AND HEX(a.`{name}`) <=> HEX(b.`{name}`)"
+        assert watched.query(f"SELECT COUNT(*) FROM item a JOIN item b ON {same}") == [(len(live),)], name
 
 
 @pytest.mark.parametrize("mode", ["triggers", "listeners"])
 def test_an_undo_puts_values_of_every_type_back_as_they_were(engine: Engine, mode: str) -> None:
-    kinds = ", ".join(f"`{name}` {kind}" for name, (kind, _) in TYPES.items())
-    watched = Watched(engine, f"CREATE TABLE item (id INT PRIMARY KEY, {kinds})", triggers=mode == "triggers")
-    item = Table("item", MetaData(), Column("id", Integer, primary_key=True), *(Column(name) for name in TYPES))
-    auditcli.track(engine)
+    watched, item = _table(engine, mode)
     with engine.begin() as connection:
         define(connection, "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'")
-        for key in range(max(len(values) for _, values in TYPES.values())):
-            row = {name: text(values[key].replace(":", r"\:")) for name, (_, values) in TYPES.items() if values[key:]}
-            connection.execute(core_insert(item).values(id=key, **row))
-            connection.execute(core_insert(item).values(id=key + 100, **row))
+        for key, row in enumerate(_rows()):
+            _insert(connection, item, key, row)
+            _insert(connection, item, key + 100, row)
         define(connection, "SET SESSION sql_mode = DEFAULT")
     stored = _stored(watched)
     with engine.begin() as connection:
@@ -287,11 +302,11 @@ def _stored(watched: Watched) -> list[tuple[Any, ...]]:
     return watched.query(f"SELECT id, {', '.join(values)} FROM item ORDER BY id")
 
 
-def same_sign(left: Any, right: Any) -> bool:
-    """Whether two values are not the two zeros."""
-    if not (isinstance(left, float) and isinstance(right, float)):
-        return True
-    return math.copysign(1, left) == math.copysign(1, right)
+def _are_alike(left: Any, right: Any) -> bool:
+    """Whether two values are one to a guard, which tells the two zeros apart."""
+    if isinstance(left, float) and isinstance(right, float):
+        return left == right and math.copysign(1, left) == math.copysign(1, right)
+    return bool(left == right)
 
 
 @pytest.mark.parametrize(("kind", "code"), [("DOUBLE", "<d"), ("FLOAT", "<f")])

@@ -83,15 +83,14 @@ CHANGES: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("command", READING)
 @pytest.mark.parametrize("change", CHANGES)
-def test_old_records_stay_readable(item: Table, change: str, command: str) -> None:
+def test_old_records_stay_readable(item: Table, change: str) -> None:
     item.change(*CHANGES[change])
 
-    ran = item.audit(*command.split())
-
-    assert ran.code in (0, 1), ran.err
-    assert "error" not in ran.err
+    for command in READING:
+        ran = item.audit(*command.split())
+        assert ran.code in (0, 1), (command, ran.err)
+        assert "error" not in ran.err, command
     assert item.records("item/1", "event:update")[0]["before"] == {"id": 1, "name": "tea", "price": 250}
 
 
