@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from sqlalchemy import URL, create_engine, make_url
+from sqlalchemy import URL, Engine, NullPool, create_engine, make_url
 
 from tests.servers import MARIADB, POSTGRESQL, POSTGRESQL_18, Server, required_url
 
@@ -33,9 +34,10 @@ def scratch_url(kind: str, folder: Path) -> Iterator[URL]:
 
 
 def _administer(server: Server, statement: str) -> None:
-    engine = create_engine(required_url(server), isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql(statement)
-    finally:
-        engine.dispose()
+    with _administration(server).connect() as connection:
+        connection.exec_driver_sql(statement)
+
+
+@cache
+def _administration(server: Server) -> Engine:
+    return create_engine(required_url(server), isolation_level="AUTOCOMMIT", poolclass=NullPool)

@@ -37,7 +37,8 @@ POSTGRESQL = Server(
     "PostgreSQL", "AUDIT_TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test", embedded
 )
 POSTGRESQL_18 = Server("PostgreSQL 18", embedded=embedded)
-MARIADB = Server("MariaDB", "AUDIT_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test")
+# PyMySQL loads all certificates of the machine at each connection that might be encrypted.
+MARIADB = Server("MariaDB", "AUDIT_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test?ssl_disabled=true")
 
 
 @cache
