@@ -26,6 +26,8 @@ from sqlalchemy import (
 import auditcli
 from tests.cli.shop import Ran, in_terminal
 
+pytestmark = pytest.mark.thorough
+
 Audit = Callable[..., Ran]
 Hostile = tuple[Engine, Table, Path]
 

@@ -335,6 +335,7 @@ def test_the_demo_replaces_only_a_sample_of_its_own(run: Audit, empty: Path, tmp
     assert text.read_text() == "my notes"
 
 
+@pytest.mark.thorough
 def test_the_demo_can_be_made_afresh_in_its_folder(told: tuple[Path, Ran], run: Audit, tmp_path: Path) -> None:
     shutil.copy(told[0], tmp_path / "audit-demo.db")
 
@@ -372,6 +373,7 @@ def many(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_baseline_and_its_proof_tell_a_person_how_far_they_have_come(many: Path) -> None:
     code, screen = in_terminal(["-u", str(many), "init", "--baseline"])
     verified, proof = in_terminal(["-u", str(many), "verify"])
@@ -383,6 +385,7 @@ def test_a_baseline_and_its_proof_tell_a_person_how_far_they_have_come(many: Pat
     assert "verify: item, " in proof
 
 
+@pytest.mark.thorough
 def test_nothing_tells_a_pipe_how_far_a_baseline_has_come(run: Audit, many: Path) -> None:
     ran = run("-u", str(many), "init", "--baseline")
 

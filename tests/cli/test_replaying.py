@@ -136,6 +136,7 @@ def test_a_profile_is_a_target_with_what_it_forbids(
     assert (unknown.code, "no such file: tets" in unknown.err) == (4, True)
 
 
+@pytest.mark.thorough
 def test_killed_at_any_moment_it_neither_loses_nor_repeats(run: Audit, recorded: Path, tmp_path: Path) -> None:
     _many_transactions(recorded, 400)
     copy = tmp_path / "copy.db"

@@ -245,6 +245,7 @@ def test_made_and_removed_by_one_with_others_in_between_is_nothing(book: Logbook
     assert differing(book, ALICE) == []
 
 
+@pytest.mark.thorough
 def test_both_ways_agree_on_a_random_history(book: Logbook, monkeypatch: pytest.MonkeyPatch) -> None:
     written = _random_history(book, random.Random(7))
 

@@ -259,6 +259,7 @@ def log_of(path: Path) -> list[Any]:
         ).fetchall()
 
 
+@pytest.mark.thorough
 def test_the_story_writes_the_same_log_every_time(demo: tuple[Path, Story], tmp_path: Path) -> None:
     path, story = demo
 
@@ -268,6 +269,7 @@ def test_the_story_writes_the_same_log_every_time(demo: tuple[Path, Story], tmp_
     assert log_of(tmp_path / "again.db") == log_of(path)
 
 
+@pytest.mark.thorough
 def test_another_seed_tells_another_story(shop: Engine, story: Story) -> None:
     other = play(shop, seed=8, end=END)
 

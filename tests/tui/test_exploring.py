@@ -97,6 +97,7 @@ def test_keep_only_and_exclude_narrow_the_filter(shop: Shop) -> None:
     explore(shop.path, story)
 
 
+@pytest.mark.thorough
 def test_a_list_longer_than_memory_is_read_to_both_ends(long_log: Path) -> None:
     async def story(ui: Ui) -> None:
         seen = set(ui.list.ids())

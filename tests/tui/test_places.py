@@ -10,6 +10,8 @@ import pytest
 from tests.cli.shop import CANCELLED, MOVED, SHIPPED, Shop
 from tests.tui.driver import Ui, explore
 
+pytestmark = pytest.mark.thorough
+
 
 def test_going_to_a_change_puts_it_under_the_cursor(shop: Shop) -> None:
     async def story(ui: Ui) -> None:
