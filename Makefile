@@ -10,6 +10,9 @@ INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --qui
 PYTEST_ARGS = --numprocesses $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
 MINUTES = 10
 
+# Else each program that a test starts compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What was installed went with the interpreter.
 $(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp)
 
