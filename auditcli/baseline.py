@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine
 
 from auditcli import codec
 from auditcli.capture.context import current_context
@@ -17,6 +17,7 @@ from auditcli.capture.scene import Scene, quiet
 from auditcli.capture.scenes import Scenes
 from auditcli.clock import Clock, utc_now
 from auditcli.driver import dialect_of, run
+from auditcli.log.meta import forget_meta, read_meta, write_meta
 from auditcli.log.tables import LogTables, log_tables
 from auditcli.model import TableName
 from auditcli.rows import RowReader
@@ -87,7 +88,7 @@ class _Run:
                 counts[table] += rows
                 on_progress(BaselineProgress(table, counts[table], is_done))
         with self._connection.begin():
-            self._connection.execute(delete(self._tables.meta).where(self._tables.meta.c.name == _META_NAME))
+            forget_meta(self._connection, self._tables, _META_NAME)
         return Baseline(counts, resumed=bool(stored))
 
     def _enter(self) -> Scene:
@@ -117,11 +118,8 @@ class _Run:
             return len(rows), is_done
 
     def _stored(self) -> dict[str, Any]:
-        meta = self._tables.meta.c
-        text = self._connection.scalar(select(meta.value).where(meta.name == _META_NAME))
+        text = read_meta(self._connection, self._tables, _META_NAME)
         return {} if text is None else json.loads(text)
 
     def _store(self, progress: Mapping[str, Any]) -> None:
-        meta = self._tables.meta
-        self._connection.execute(delete(meta).where(meta.c.name == _META_NAME))
-        self._connection.execute(insert(meta).values(name=_META_NAME, value=json.dumps(progress)))
+        write_meta(self._connection, self._tables, {_META_NAME: json.dumps(progress)})

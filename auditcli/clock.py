@@ -12,3 +12,8 @@ Clock: TypeAlias = Callable[[], datetime]
 def utc_now() -> datetime:
     """The present moment, aware, in UTC."""
     return datetime.now(UTC)
+
+
+def utc_text(moment: datetime) -> str:
+    """A time in UTC with microseconds and `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

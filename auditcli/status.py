@@ -13,6 +13,7 @@ from auditcli.log.reader import LogReader
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking, read_tracking
 from auditcli.log.upgrade import LogInfo, check_log
+from auditcli.log.verified import Verified, read_verified
 from auditcli.model import Change, TableName
 
 
@@ -35,6 +36,7 @@ class Status:
     first_at: datetime | None
     last: Change | None
     open_gaps: int
+    verified: Verified | None
 
 
 def read_status(reader: LogReader) -> Status:
@@ -46,6 +48,7 @@ def read_status(reader: LogReader) -> Status:
         first_at=None if first is None else first.timestamp,
         last=next(reader.changes(newest_first=True, limit=1), None),
         open_gaps=sum(gap.until_id is None for gap in reader.gaps()),
+        verified=read_verified(reader.connection, reader.tables),
     )
 
 

@@ -77,7 +77,7 @@ class Verification:
 
     With a `checkpoint` the fold goes on from the one kept in that file, if it exists, and is kept there at the end:
     `start` and `end` say where. The rows that are there are always all looked at, and what was found wrong in the
-    records that were folded before is told again.
+    records that were folded before is told again. `until_id` is the highest log id of the snapshot.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class Verification:
         self.tallies: dict[TableName, Tally] = {}
         self.start: Place | None = None
         self.end: Place | None = None
+        self.until_id = 0
         self._checkpoint = checkpoint
         self._reader = reader
         self._wanted = wanted
@@ -101,6 +102,7 @@ class Verification:
         reader = self._reader
         if reader.dialect.begin_snapshot_sql is not None:
             run(reader.connection, reader.dialect.begin_snapshot_sql)
+        self.until_id = reader.last_id()
         shapes = read_shapes(reader.connection, reader.dialect)
         tracking = read_tracking(reader.connection, reader.tables)
         with folding(reader, self._checkpoint) as fold:

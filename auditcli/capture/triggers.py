@@ -13,13 +13,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from auditcli.dialects import Dialect
 from auditcli.dialects.capture import CaptureObject, CaptureTable, LogNames
 from auditcli.driver import define, run
 from auditcli.errors import AuditError, LockTimeout
+from auditcli.log.meta import read_meta, write_meta
 from auditcli.log.schema import read_shapes
 from auditcli.log.settings import Tracking
 from auditcli.log.tables import DEFAULT_NAME, LogTables
@@ -228,8 +229,7 @@ def _installed(connection: Connection, tables: LogTables, dialect: Dialect) -> d
 
 
 def _stored_hashes(connection: Connection, tables: LogTables) -> Mapping[str, str]:
-    meta = tables.meta.c
-    text = connection.scalar(select(meta.value).where(meta.name == _META_NAME))
+    text = read_meta(connection, tables, _META_NAME)
     found: Mapping[str, str] = {} if text is None else json.loads(text)
     return found
 
@@ -247,8 +247,7 @@ def _store_hashes(
         for word, hash_ in work.hashes.items()
         if word in done
     }
-    connection.execute(delete(tables.meta).where(tables.meta.c.name == _META_NAME))
-    connection.execute(insert(tables.meta).values(name=_META_NAME, value=json.dumps(kept, sort_keys=True)))
+    write_meta(connection, tables, {_META_NAME: json.dumps(kept, sort_keys=True)})
 
 
 def _word(kind: str, name: str, table: TableName | None) -> str:

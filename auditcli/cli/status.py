@@ -11,6 +11,7 @@ from auditcli.cli.options import FormatOptions
 
 if TYPE_CHECKING:
     from auditcli.config import Target
+    from auditcli.log.verified import Verified
     from auditcli.status import Status, TableStatus
 
 _COLUMNS = ("table", "changes", "last_id", "capture")
@@ -56,6 +57,7 @@ def _facts(target: Target, found: Status, tables: Sequence[TableStatus]) -> dict
         "last_id": found.last and found.last.id,
         "last_at": found.last and found.last.timestamp,
         "last_actor": found.last and found.last.actor,
+        "last_verify": found.verified and found.verified.to_json(),
         "tables": _table_records(tables),
     }
 
@@ -82,8 +84,21 @@ def _tell_log(app: AppContext, found: Status) -> None:
     if found.last is not None:
         when = f"{time_text(found.last.timestamp, utc=app.out.utc)} ({ago(found.last.timestamp, utc_now())})"
         app.out.note(f"last       #{found.last.id} {when} by {found.last.actor or 'nobody named'}")
+    if found.verified is None:
+        app.out.note("verified   never: `audit verify` proves that nothing was missed")
+    else:
+        app.out.note(f"verified   {_outcome(app, found.verified)}")
     if found.open_gaps:
         app.out.note(f"gaps       {counted(found.open_gaps, 'table')} not recorded at present")
+
+
+def _outcome(app: AppContext, verified: Verified) -> str:
+    from auditcli.clock import utc_now
+    from auditcli.present import ago, counted, time_text
+
+    when = f"{time_text(verified.at, utc=app.out.utc)} ({ago(verified.at, utc_now())})"
+    missed = counted(verified.differences, "difference") if verified.differences else "nothing was missed"
+    return f"#{verified.until_id} {when}: {missed}"
 
 
 def _tell_size(app: AppContext, tables: Sequence[TableStatus]) -> None:

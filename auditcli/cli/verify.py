@@ -11,7 +11,7 @@ import typer
 
 from auditcli.cli.context import AppContext
 from auditcli.cli.options import FormatOptions
-from auditcli.errors import ExitCode, NotFound, UsageError
+from auditcli.errors import ExitCode, NotFound, ReadOnly, UsageError
 
 if TYPE_CHECKING:
     from auditcli.against import Comparison, RowDifference
@@ -38,6 +38,8 @@ def verify(
     ] = None,
 ) -> int:
     """Fold the log and compare it with all rows that are there; exit 1 where they differ.
+
+    What a run over all tables comes to is kept in the log, for `audit status` and the manifests of exports.
 
     Examples:
       audit verify
@@ -66,7 +68,27 @@ def verify(
             run = Verification(reader, wanted, on_progress, checkpoint=checkpoint)
             app.out.records(form.format, _COLUMNS, map(_record, run.differences()))
         _tell(app, run)
+    if wanted is None:
+        _keep(app, run)
     return ExitCode.DIFFERENCES if any(tally.differences for tally in run.tallies.values()) else ExitCode.DONE
+
+
+def _keep(app: AppContext, run: Verification) -> None:
+    """Leave the outcome in the log; a database that takes no writes is verified all the same."""
+    from sqlalchemy.exc import DBAPIError
+
+    from auditcli.clock import utc_now
+    from auditcli.failure import explained
+    from auditcli.log.verified import Verified, write_verified
+    from auditcli.verify import totals
+
+    whole = totals(run.tallies)
+    verified = Verified(utc_now(), run.until_id, whole.differences, whole.in_gaps, whole.not_covered)
+    try:
+        with app.database(writing=True) as database, database.engine.begin() as connection:
+            write_verified(connection, database.tables, verified)
+    except (ReadOnly, DBAPIError) as error:
+        app.out.note(f"this outcome is not kept in the log: {explained(error)}")
 
 
 def _named(reader: LogReader, words: list[str]) -> frozenset[TableName]:

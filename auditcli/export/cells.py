@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from auditcli import codec
-from auditcli.export.form import changed_columns, json_text, utc_text
+from auditcli.clock import utc_text
+from auditcli.export.form import changed_columns, json_text
 from auditcli.model import Change, JsonValue
 
 CELL_COLUMNS = ("change_id", "timestamp", "actor", "table", "row_id", "column", "old", "new")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any, TypeAlias
 
 from auditcli import codec
+from auditcli.clock import utc_text
 from auditcli.model import Change, EventType, Image
 
 COLUMNS = (
@@ -121,8 +121,3 @@ json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_na
 def image_text(image: Image | None) -> str | None:
     """An image as JSON without spaces; nothing for a row that is not there."""
     return None if image is None else json_text(image)
-
-
-def utc_text(moment: datetime) -> str:
-    """A time in UTC with microseconds and `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

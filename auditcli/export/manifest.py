@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from auditcli import __version__
+from auditcli.clock import utc_text
 from auditcli.errors import UsageError
 from auditcli.export.asked import Asked, Tally
-from auditcli.export.form import utc_text
 from auditcli.log.reader import Gap, LogReader
+from auditcli.log.verified import read_verified
 
 _BLOCK = 1 << 20
 _NEEDED = frozenset({"log_uuid", "selection", "count", "first_id", "last_id", "null_actors"})
@@ -27,11 +28,9 @@ def manifest_path(path: Path) -> Path:
 def manifest_of(
     reader: LogReader, asked: Asked, tally: Tally, path: Path, *, written: Path, now: datetime
 ) -> dict[str, Any]:
-    """The manifest of a file, which is finished under the name `written` and will be called `path`.
-
-    No run of `audit verify` leaves a record in the log, so the last one is not known.
-    """
+    """The manifest of a file, which is finished under the name `written` and will be called `path`."""
     window = asked.window
+    verified = read_verified(reader.connection, reader.tables)
     gaps = reader.gaps(after_id=window.since_id, until_id=window.until_id)
     return {
         "file": path.name,
@@ -47,7 +46,7 @@ def manifest_of(
         "count": tally.count,
         "null_actors": tally.null_actors,
         "gaps": [_gap(gap) for gap in gaps],
-        "last_verify": None,
+        "last_verify": None if verified is None else verified.to_json(),
         "bytes": written.stat().st_size,
         "sha256": _sha256(written),
         "written_at": utc_text(now),

@@ -15,6 +15,7 @@ from auditcli.dialects import Dialect
 from auditcli.driver import dialect_of
 from auditcli.errors import LogError, NotFound, UsageError
 from auditcli.log.images import ReadImages, SpellRecords, image_spelling, images_reader
+from auditcli.log.meta import read_meta
 from auditcli.log.prefilter import criteria_of
 from auditcli.log.query import ALL, PAGE, Condition, Criteria, Window, read_pages, window_conditions
 from auditcli.log.records import NO_HEADER, Gap, Header, change_of, gap_of, record_columns, table_of
@@ -279,13 +280,12 @@ class LogReader:
 
     def log_uuid(self) -> str:
         """The log's own identity."""
-        meta = self.tables.meta.c
-        found = self.scalar(select(meta.value).where(meta.name == "uuid"))
+        found = read_meta(self.connection, self.tables, "uuid")
         if found is None:
             raise LogError(
                 f"the log {self.tables.changelog_name} does not say which one it is", hint="run `audit init` to mend it"
             )
-        return str(found)
+        return found
 
     def headers(self, transaction_ids: Iterable[str]) -> dict[str, Header]:
         """Reason, context and origin of transactions; one that has none is left out."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection
 
 from auditcli.errors import UsageError
+from auditcli.log.meta import read_meta, write_meta
 from auditcli.log.tables import LogTables
 from auditcli.model import TableName
 from auditcli.shape import DatabaseShape, TableShape
@@ -90,15 +91,13 @@ class Tracking:
 
 def read_tracking(connection: Connection, tables: LogTables) -> Tracking:
     """The settings that stand in the log."""
-    meta = tables.meta.c
-    text = connection.scalar(select(meta.value).where(meta.name == _META_NAME))
+    text = read_meta(connection, tables, _META_NAME)
     return Tracking() if text is None else Tracking.from_json(text)
 
 
 def write_tracking(connection: Connection, tables: LogTables, tracking: Tracking) -> None:
     """Put the settings into the log, in place of those that stand there."""
-    connection.execute(delete(tables.meta).where(tables.meta.c.name == _META_NAME))
-    connection.execute(insert(tables.meta).values(name=_META_NAME, value=tracking.to_json()))
+    write_meta(connection, tables, {_META_NAME: tracking.to_json()})
 
 
 def check_columns(tracking: Tracking, shapes: DatabaseShape) -> None:

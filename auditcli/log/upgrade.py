@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, insert, inspect, select, text
+from sqlalchemy import Column, Connection, Table, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from auditcli.dialects import Dialect
 from auditcli.driver import define, dialect_of, run
 from auditcli.errors import LogError
+from auditcli.log.meta import write_meta
 from auditcli.log.tables import LOG_VERSION, LogTables
 
 _PROGRAM = "auditcli"
@@ -77,12 +78,12 @@ def init_log(connection: Connection, tables: LogTables) -> InitOutcome:
     if found is None:
         found_version = None
         info = LogInfo(str(uuid.uuid4()), LOG_VERSION)
-        _write_meta(connection, tables, {"program": _PROGRAM, "uuid": info.uuid})
+        write_meta(connection, tables, {"program": _PROGRAM, "uuid": info.uuid})
     else:
         found_version = found.version
         info = LogInfo(found.uuid, LOG_VERSION)
     if found_version != LOG_VERSION:
-        _write_meta(connection, tables, {"version": str(LOG_VERSION)})
+        write_meta(connection, tables, {"version": str(LOG_VERSION)})
     return InitOutcome(info, found_version, added)
 
 
@@ -180,8 +181,3 @@ def _foreign(tables: LogTables) -> LogError:
         f"the table {tables.changelog_name} belongs to another program",
         hint="choose another name for the log: `log_table` in the profile, `log_table=` in auditcli.track",
     )
-
-
-def _write_meta(connection: Connection, tables: LogTables, values: dict[str, str]) -> None:
-    connection.execute(delete(tables.meta).where(tables.meta.c.name.in_(values)))
-    connection.execute(insert(tables.meta), [{"name": name, "value": value} for name, value in values.items()])

@@ -159,6 +159,13 @@ def test_a_customer_that_is_gone_has_her_orders(story: Server) -> None:
     assert [(each["table"], each["row_id"]) for each in json.loads(then.out)] == [("customer", "2"), ("orders", "3")]
 
 
+def test_the_outcome_of_a_proof_is_kept(story: Server) -> None:
+    assert story.audit("verify").code == 0
+
+    kept = json.loads(story.audit("status", "-o", "json").out)["last_verify"]
+    assert (kept["until_id"], kept["differences"], kept["not_covered"]) == (11, 0, 0)
+
+
 def test_differences_are_told_by_the_exit_code(story: Server) -> None:
     ran = story.audit("diff", "--since", "6", "--name-only", "--exit-code")
 

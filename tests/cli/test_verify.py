@@ -56,6 +56,40 @@ def test_a_change_behind_the_log_is_named_with_exit_1(run: Audit, recorded: Path
     assert "changes are missing in the log" in ran.err
 
 
+def test_the_outcome_is_kept_for_status_and_manifests(run: Audit, recorded: Path, tmp_path: Path) -> None:
+    before = json.loads(run("-u", str(recorded), "status", "-o", "json").out)["last_verify"]
+    never = run("-u", str(recorded), "status", "-o", "table").err
+    run("-u", str(recorded), "verify")
+    kept = json.loads(run("-u", str(recorded), "status", "-o", "json").out)["last_verify"]
+    run("-u", str(recorded), "export", str(tmp_path / "all.csv"), "--manifest")
+    manifest = json.loads((tmp_path / "all.csv.manifest.json").read_text())
+
+    assert before is None
+    assert "verified   never: `audit verify` proves" in never
+    assert {**kept, "at": ""} == {"at": "", "until_id": 3, "differences": 0, "in_gaps": 0, "not_covered": 0}
+    assert manifest["last_verify"] == kept
+    assert "verified   #3 " in run("-u", str(recorded), "status", "-o", "table").err
+
+
+def test_a_part_of_the_tables_or_another_database_is_no_outcome_of_the_log(
+    run: Audit, recorded: Path, tmp_path: Path
+) -> None:
+    (copy := tmp_path / "copy.db").write_bytes(recorded.read_bytes())
+    run("-u", str(recorded), "verify", "--table", "item")
+    run("-u", str(recorded), "verify", "--against", str(copy))
+
+    assert json.loads(run("-u", str(recorded), "status", "-o", "json").out)["last_verify"] is None
+
+
+def test_a_database_that_takes_no_writes_is_verified_all_the_same(run: Audit, recorded: Path) -> None:
+    recorded.chmod(0o400)
+    ran = run("-u", f"sqlite:///{recorded}?mode=ro", "verify")
+
+    assert ran.code == 0
+    assert "nothing was missed" in ran.err
+    assert "this outcome is not kept in the log: " in ran.err
+
+
 def test_rows_that_nothing_speaks_of_are_counted_with_the_way_out(run: Audit, tmp_path: Path) -> None:
     path = tmp_path / "app.db"
     _write(path, "CREATE TABLE item (id INTEGER PRIMARY KEY)", "INSERT INTO item VALUES (1), (2)")
