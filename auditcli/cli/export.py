@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from auditcli.cli.context import AppContext
+from auditcli.cli.interrupts import Interrupts
 from auditcli.cli.options import SelectionOptions
 from auditcli.errors import AuditError, ExitCode, UsageError
 
@@ -102,11 +102,13 @@ class _Exporting:
         self._app.out.note(f"{counted(tally.count, 'change')} {added}{self._to_file}")
         if not self._how.follow:
             return ExitCode.DONE
-        try:
-            self._follow()
-        except KeyboardInterrupt:
-            self._app.out.flush()
-            self._app.out.note(f"stopped; to go on from here: audit export{self._app.same_database} {self._further}")
+        with Interrupts() as interrupts:
+            try:
+                self._follow(interrupts)
+            except KeyboardInterrupt:
+                self._app.out.flush()
+                again = f"audit export{self._app.same_database} {self._further}"
+                self._app.out.note(f"stopped; to go on from here: {again}")
         return ExitCode.INTERRUPTED
 
     @property
@@ -131,20 +133,20 @@ class _Exporting:
         write = append_log if self._how.resume or self._how.follow else write_log
         return write(self._reader, self._asked, self._file, manifest=self._how.manifest, **options)
 
-    def _follow(self) -> None:
+    def _follow(self, interrupts: Interrupts) -> None:
         """Go on with what is committed after the part that was written first."""
         from auditcli.export import follow_log
         from auditcli.export.opening import text_stream
         from auditcli.wholefile import appending
 
-        committed = self._committed()
+        committed = self._committed(interrupts)
         if self._file is None:
             follow_log(committed, self._asked, self._app.out.machine_stream)
             return
         with appending(self._file, self._file.stat().st_size) as file, text_stream(file, None) as stream:
             follow_log(committed, self._asked, stream)
 
-    def _committed(self) -> Iterator[Sequence[Change]]:
+    def _committed(self, interrupts: Interrupts) -> Iterator[Sequence[Change]]:
         from auditcli.follow import Following
         from auditcli.present.news import news_text
 
@@ -152,13 +154,14 @@ class _Exporting:
             self._database,
             self._place,
             self._asked.selection,
-            stop=Event(),
+            stop=interrupts,
             tell=lambda news: self._app.out.note(news_text(news)),
         )
         for batch in following.batches():
             for delivered in batch:
                 yield delivered.changes
                 self._place = delivered.place
+                interrupts.check()
 
     @cached_property
     def _place(self) -> Place:

@@ -14,7 +14,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import zstandard
 from sqlalchemy import create_engine
 
 from auditcli.export import opening
+from tests.cli.programs import running, start, wait_for
 from tests.cli.shop import ROOT, SHIPPED, Order, Ran, Shop
 from tests.db.logbook import Logbook
 
@@ -40,24 +40,6 @@ def long_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Logbook.create(engine).write_many(60_000)
     engine.dispose()
     return path
-
-
-def start(*words: str, **more: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "auditcli", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **more,
-    )
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 # What is written
@@ -302,12 +284,12 @@ def test_a_file_with_changes_that_the_log_does_not_have_is_refused(audit: Audit,
 
 def test_a_followed_file_grows_and_is_gone_on_with(shop: Shop, audit: Audit, tmp_path: Path) -> None:
     file = tmp_path / "feed.jsonl"
-    following = start("-u", str(shop.path), "export", str(file), "--follow")
-    wait_for(lambda: file.exists() and file.read_text().count("\n") == 12)
-    shop.write("eve", None, lambda session: setattr(session.get(Order, 2), "status", "lost"))
-    wait_for(lambda: file.read_text().count("\n") == 13)
-    following.send_signal(signal.SIGINT)
-    _, told = following.communicate(timeout=30)
+    with running("-u", str(shop.path), "export", str(file), "--follow") as following:
+        wait_for(lambda: file.exists() and file.read_text().count("\n") == 12)
+        shop.write("eve", None, lambda session: setattr(session.get(Order, 2), "status", "lost"))
+        wait_for(lambda: file.read_text().count("\n") == 13)
+        following.send_signal(signal.SIGINT)
+        _, told = following.communicate(timeout=30)
     shop.write("eve", None, lambda session: setattr(session.get(Order, 2), "status", "found"))
 
     resumed = audit("export", str(file), "--resume")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, create_engine, text
 
+from tests.cli.programs import running, wait_for
 from tests.cli.shop import Ran
 from tests.databases import scratch_url
 
@@ -157,6 +158,21 @@ def test_a_customer_that_is_gone_has_her_orders(story: Server) -> None:
     deleted = {(each["table"], each["row_id"]) for each in gone if each["event_type"] == "DELETE"}
     assert deleted == {("customer", "2"), ("orders", "3")}
     assert [(each["table"], each["row_id"]) for each in json.loads(then.out)] == [("customer", "2"), ("orders", "3")]
+
+
+def test_a_followed_file_is_ended_between_transactions_and_gone_on_with(story: Server, tmp_path: Path) -> None:
+    file, url = tmp_path / "feed.jsonl", story.url.render_as_string(hide_password=False)
+    with running("-u", url, "export", str(file), "--follow") as following:
+        wait_for(lambda: file.exists() and file.read_text().count("\n") == 6)
+        story.write("UPDATE orders SET status = 'lost'")
+        wait_for(lambda: file.read_text().count("\n") == 8)
+        following.terminate()
+        _, told = following.communicate(timeout=30)
+    story.write("UPDATE orders SET status = 'found'")
+
+    assert (following.returncode, "to go on from here: audit export" in told) == (130, True)
+    assert story.audit("export", str(file), "--resume").code == 0
+    assert [json.loads(line)["id"] for line in file.read_text().splitlines()] == list(range(6, 16))
 
 
 def test_the_outcome_of_a_proof_is_kept(story: Server) -> None:
