@@ -15,6 +15,7 @@ from hypothesis import settings
 from sqlalchemy import URL, Engine, create_engine
 
 from tests.clock import SettableClock
+from tests.databases import drop_emptied
 from tests.servers import MARIADB, POSTGRESQL, Server, ask
 from tests.soak import is_soaking
 
@@ -33,6 +34,11 @@ def pytest_report_header() -> list[str]:
     """Name the versions that the tests run on."""
     libraries = f"SQLAlchemy {sqlalchemy.__version__}, SQLite {sqlite3.sqlite_version}"
     return [libraries, *(_heading(server) for server in (POSTGRESQL, MARIADB))]
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing on the servers."""
+    drop_emptied()
 
 
 def _heading(server: Server) -> str:
