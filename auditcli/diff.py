@@ -29,7 +29,8 @@ __all__ = ["NetChange", "TableStat", "diff", "diff_stat"]
 
 _KEYS = 200
 _NARROW = 100_000
-"""Windows of so few records are gathered in memory: walking the index would touch every row of the log."""
+_PART = 20
+"""Windows of so few records, one of so many in the log, are gathered in memory: the index has every row of the log."""
 
 _EVERYTHING = Selection()
 _in_order = lru_cache(maxsize=4096)(actors_in_order)
@@ -48,8 +49,9 @@ def diff(reader: LogReader, selection: Selection = _EVERYTHING, window: Window =
 
 
 def _is_narrow(reader: LogReader, window: Window) -> bool:
-    last_id = reader.last_id() if window.until_id is None else window.until_id
-    return last_id - window.since_id <= _NARROW
+    last_id = reader.last_id()
+    records = (last_id if window.until_id is None else window.until_id) - window.since_id
+    return records <= min(_NARROW, last_id // _PART)
 
 
 # Whole tables: the database finds the ends of each run.
