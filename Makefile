@@ -24,7 +24,7 @@ help:
 	@echo 'make test         the tests that are quick, on SQLite and on each server that is found'
 	@echo 'make check        format, lint, types, layers and all tests'
 	@echo 'make check-all    the same, with PostgreSQL and MariaDB required, and with the oldest dependencies'
-	@echo 'make soak         random histories on all databases for MINUTES=10'
+	@echo 'make soak         random histories and words on all databases for MINUTES=10'
 	@echo 'make bench        what is measured, as ratios'
 	@echo 'make screenshots  the pictures of the explorer that the README shows'
 	@echo 'make clean        remove what the above made'
@@ -54,7 +54,7 @@ soak: $(VENV)/dev.stamp
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
 	while [ "$$(date +%s)" -lt "$$end" ]; do \
 	    $(BIN)/python -m pytest $(PYTEST_ARGS) -o faulthandler_timeout=0 \
-	        tests/db/test_undo_servers.py tests/db/test_*_property.py || exit 1; \
+	        tests/cli/test_fuzzing.py tests/db/test_undo_servers.py tests/db/test_*_property.py || exit 1; \
 	done
 
 bench: $(VENV)/bench.stamp

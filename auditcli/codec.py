@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, NoReturn
 
 from auditcli.model import Image, JsonValue
 
@@ -168,10 +168,18 @@ def dump(value: JsonValue | Image) -> str:
     return _encoder.encode(value)
 
 
+def _no_number(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+parse = json.JSONDecoder(parse_constant=_no_number).decode
+"""Reads JSON text; raises ValueError for what is none, `NaN` and `Infinity` included, which Python would take."""
+
+
 def load_images(before: str | None, after: str | None) -> tuple[Image | None, Image | None]:
     """Both images of a record from their texts, each `$same` replaced by the value it stands for."""
-    old = json.loads(before) if before is not None else None
-    new = json.loads(after) if after is not None else None
+    old = parse(before) if before is not None else None
+    new = parse(after) if after is not None else None
     if _reads_as_it_is(before) and _reads_as_it_is(after):
         return without_repeats(old, new, after)
     old, new = without_repeats(old, new, after)

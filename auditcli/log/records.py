@@ -14,7 +14,7 @@ from auditcli import codec
 from auditcli.errors import LogError
 from auditcli.log.images import ReadImages
 from auditcli.log.tables import LogTables, StoredText
-from auditcli.model import Change, EventType, JsonValue, Source, TableName
+from auditcli.model import Change, EventType, Image, JsonValue, Source, TableName
 
 _EVENTS = {event.value: event for event in EventType}
 _SOURCES = {source.value: source for source in Source}
@@ -75,9 +75,9 @@ def change_of(row: Sequence[Any], header: Header, read_images: ReadImages) -> Ch
     """The change that a record is, with what its transaction has to say; raises LogError for a damaged record."""
     (change_id, transaction_id, timestamp, actor, schema, name, row_id, old_row_id, event, source, before, after) = row
     try:
-        old, new = read_images(change_id, before, after)
+        old, new = map(_object, read_images(change_id, before, after))
         event_type, written_by = _EVENTS[event], _SOURCES[source]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LogError(
             f"change {change_id} of the log can't be read: {error}",
             hint="it was not written by this program, or was changed since; compare the log with a backup",
@@ -97,6 +97,12 @@ def change_of(row: Sequence[Any], header: Header, read_images: ReadImages) -> Ch
         reason=header.reason,
         context=header.context or {},
     )
+
+
+def _object(image: Image | None) -> Image | None:
+    if image is not None and not isinstance(image, dict):
+        raise TypeError("an image of a row is no JSON object")
+    return image
 
 
 def gap_of(row: Row[*tuple[Any, ...]]) -> Gap:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Select, String, func, select, type_coerce
 from sqlalchemy.types import TypeEngine
 
+from auditcli import codec
 from auditcli.log.query import Condition
 from auditcli.log.tables import StoredText
 from auditcli.model import Image, TableName
@@ -122,18 +122,31 @@ class Runs:
             return [], []
         old = self._spell([run.first_id for run in runs], [run.before_text or "" for run in runs])
         new = self._spell([run.last_id for run in runs], [run.after_text or "" for run in runs])
-        before, after = (json.loads(f"[{','.join([text or 'null' for text in each])}]") for each in (old, new))
+        try:
+            before, after = (codec.parse(f"[{','.join([text or 'null' for text in each])}]") for each in (old, new))
+        except ValueError:
+            # One is damaged: read alone it can be named.
+            before, after, old, new = ([None] * len(runs) for _ in range(4))
         for at, (run, left, right) in enumerate(zip(runs, old, new, strict=True)):
             if left is None:
-                before[at] = self._read_images(run.first_id, run.before_text, None)[0]
+                before[at] = self._read_before(run)
             if right is None:
                 after[at] = self._read_after(run)
         return before, after
 
+    def _read_before(self, run: Run) -> Image | None:
+        try:
+            return self._read_images(run.first_id, run.before_text, None)[0]
+        except ValueError:
+            return self._reader.change(run.first_id).before
+
     def _read_after(self, run: Run) -> Image | None:
         if run.after_text is not None and '"$same"' in run.after_text:
             return self._reader.change(run.last_id).after
-        return self._read_images(run.last_id, None, run.after_text)[1]
+        try:
+            return self._read_images(run.last_id, None, run.after_text)[1]
+        except ValueError:
+            return self._reader.change(run.last_id).after
 
     def actors(self, runs: Iterable[Run]) -> Mapping[str, frozenset[str | None]]:
         """Whose changes each run holds, by its key; names that can't be taken apart for sure are looked up."""
