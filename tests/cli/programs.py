@@ -17,17 +17,16 @@ def start(*words: str, **more: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "auditcli", *words],
         cwd=ROOT,
-        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **more,
+        **{"stdout": subprocess.PIPE, **more},
     )
 
 
 @contextmanager
-def running(*words: str) -> Iterator[subprocess.Popen[str]]:
+def running(*words: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
     """The same while the block lasts."""
-    process = start(*words)
+    process = start(*words, **more)
     try:
         yield process
     finally:
