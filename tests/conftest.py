@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from hypothesis import settings
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, Engine, create_engine, event
 
 from tests.clock import SettableClock
-from tests.databases import drop_emptied
+from tests.databases import drop_emptied, scratch_url
+from tests.db.recorded import enforce_foreign_keys
 from tests.servers import MARIADB, POSTGRESQL, Server, ask
 from tests.soak import is_soaking
 
@@ -71,6 +72,17 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine = create_engine(URL.create("sqlite", database=str(tmp_path / "app.db")))
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database of each kind, with foreign keys enforced."""
+    with scratch_url(request.param, tmp_path) as url:
+        engine = create_engine(url)
+        if engine.name == "sqlite":
+            event.listen(engine, "connect", enforce_foreign_keys)
+        yield engine
+        engine.dispose()
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine
 
-from tests.databases import scratch_url
-from tests.db.recorded import Store, enforce_foreign_keys
+from tests.db.recorded import Store
 
 
 @pytest.fixture
@@ -26,14 +24,3 @@ def items(store: Store) -> Store:
     store.create()
     store.track()
     return store
-
-
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
-def any_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An empty database of each kind, with foreign keys enforced."""
-    with scratch_url(request.param, tmp_path) as url:
-        engine = create_engine(url)
-        if engine.name == "sqlite":
-            event.listen(engine, "connect", enforce_foreign_keys)
-        yield engine
-        engine.dispose()

@@ -9,10 +9,7 @@ from sqlalchemy import Engine, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 import auditcli
-from tests.db.conftest import any_engine
 from tests.tui.driver import Ui, explore
-
-__all__ = ["any_engine"]
 
 pytestmark = pytest.mark.thorough
 
