@@ -119,14 +119,12 @@ def test_every_command_takes_the_names_for_text(hostile: Hostile) -> None:
         assert "unexpected" not in ran.err, (words, ran.err)
 
 
-@pytest.mark.parametrize(
-    "option", ["--actor", "--grep", "--table", "--row", "--column", "--since", "--event", "--reason"]
-)
-def test_words_of_a_filter_are_only_text(hostile: Hostile, option: str) -> None:
-    for word in WORDS:
-        ran = hostile.audit("log", option, word, "-o", "jsonl")
-        assert ran.code in (0, 2, 3), (word, ran.err)
-        assert "database" not in ran.err, (word, ran.err)
+def test_words_of_a_filter_are_only_text(hostile: Hostile) -> None:
+    for option in ("actor", "grep", "table", "row", "column", "since", "event", "reason"):
+        for word in WORDS:
+            ran = hostile.audit("log", f"--{option}", word, "-o", "jsonl")
+            assert ran.code in (0, 2, 3), (option, word, ran.err)
+            assert "database" not in ran.err, (option, word, ran.err)
 
 
 def test_undo_redo_and_their_own_words(hostile: Hostile) -> None:
