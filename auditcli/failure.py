@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from auditcli.dialects import dialect_named
-from auditcli.errors import AuditError, CannotConnect, LockTimeout, ReadOnly
+from auditcli.errors import AuditError, CannotConnect, ConnectionLost, LockTimeout, ReadOnly
 
 _DEBUG_HINT = "add --debug to see where"
 
@@ -24,7 +24,10 @@ class _Meaning:
 
 _REFUSED = _Meaning((), AuditError, "the database refused: {}", _DEBUG_HINT)
 _UNREACHABLE = _Meaning(
-    (), CannotConnect, "can't connect: {}", "check the URL, whether the server runs, and the user's rights"
+    ("can't connect", "connection failed"),
+    CannotConnect,
+    "can't connect: {}",
+    "check the URL, whether the server runs, and the user's rights",
 )
 
 
@@ -51,6 +54,9 @@ def _of_system(error: OSError) -> AuditError:
 
 def _of_database(error: DBAPIError) -> AuditError:
     text = _line(error.orig or error)
+    if error.connection_invalidated:
+        hint = "run it again when the database answers"
+        return ConnectionLost(f"the connection to the database was lost: {text}", hint=hint)
     known = (each for each in _meanings() if any(word in text.lower() for word in each.words))
     # Without a statement it was the connection that failed.
     is_connecting = isinstance(error, OperationalError) and error.statement is None
@@ -96,6 +102,7 @@ def _meanings() -> tuple[_Meaning, ...]:
             "the database can't be opened ({})",
             "check the file and its permissions",
         ),
+        _UNREACHABLE,
         _Meaning(("disk i/o", "full"), AuditError, "the disk failed ({})", "free some space, or check the disk"),
     )
 

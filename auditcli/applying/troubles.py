@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from auditcli.applying.retrying import TRIES
 from auditcli.dialects import Dialect
 from auditcli.driver import run
-from auditcli.errors import AuditError, LockTimeout, ReadOnly
+from auditcli.errors import AuditError, ConnectionLost, LockTimeout, ReadOnly
 from auditcli.plan import Plan
 
 _MOST_NAMED = 3
@@ -33,8 +33,20 @@ def explained(connection: Connection, dialect: Dialect, plan: Plan, error: DBAPI
         return AuditError(
             f"{plan.target} is full, nothing was written: {error.orig}", hint="free some space, try again"
         )
+    if error.connection_invalidated:
+        return _lost(plan, error)
     said_of = f"it says so of: {error.statement}" if error.statement else "it says so of the commit"
     return AuditError(f"nothing was written, the database says: {error.orig}", hint=said_of)
+
+
+def _lost(plan: Plan, error: DBAPIError) -> ConnectionLost:
+    """What is known of a transaction whose connection went away: where that was its commit, nothing."""
+    gone = f"the connection to {plan.target} was lost"
+    if error.statement is not None:
+        hint = "run it again when the database answers"
+        return ConnectionLost(f"{gone}, nothing was written: {error.orig}", hint=hint)
+    hint = "`audit log --transactions -n 3` says which; run again, it leaves alone what is there already"
+    return ConnectionLost(f"{gone} in the commit, all of it was written or nothing: {error.orig}", hint=hint)
 
 
 def _held_by(connection: Connection, dialect: Dialect, plan: Plan) -> str:
