@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine
 
+from auditcli.tui.widgets.filter_bar import FilterBar
 from tests.cli.shop import CANCELLED, MOVED, Customer, Shop
 from tests.db.logbook import Logbook
 from tests.tui.driver import Ui, explore
@@ -60,6 +61,29 @@ def test_a_filter_is_tried_while_it_is_typed(shop: Shop) -> None:
         assert "2 of 12" in ui.heading()
         await ui.press("escape", "backslash")
         assert len(ui.list.ids()) == CANCELLED
+
+    explore(shop.path, story)
+
+
+def test_the_words_of_a_filter_are_taken_away_one_by_one(shop: Shop) -> None:
+    async def story(ui: Ui) -> None:
+        await ui.press("slash")
+        await ui.type("actor:bob event:update")
+        assert "✕" not in ui.screen()
+        await ui.press("enter")
+        assert "actor:bob ✕" in ui.screen()
+        assert "event:update ✕" in ui.screen()
+        await ui.press("backspace")
+        assert "2 of 12" in ui.heading()
+        assert "event:update" not in ui.screen()
+        await ui.pilot.click("Chips", offset=(3, 0))
+        await ui.settle()
+        assert "12 of 12" in ui.heading()
+        await ui.filter("actor:alice")
+        await ui.pilot.click("Chips", offset=(60, 0))
+        await ui.type(" event:delete")
+        await ui.press("enter")
+        assert ui.explorer.query_one(FilterBar).words == "actor:alice event:delete"
 
     explore(shop.path, story)
 

@@ -36,6 +36,7 @@ class Filtering(Frame):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter"),
         Binding("backslash", "clear_filter", "Clear the filter", show=False),
+        Binding("backspace", "drop_word", "Drop the filter's last word", show=False),
         Binding("equals_sign", "narrow('')", "Keep only", show=False),
         Binding("x", "narrow('not:')", "Exclude", show=False),
     ]
@@ -73,6 +74,9 @@ class Filtering(Frame):
 
     def action_clear_filter(self) -> None:
         self.filter_bar.set_words("")
+
+    def action_drop_word(self) -> None:
+        self.filter_bar.drop(-1)
 
     def action_narrow(self, sign: str) -> None:
         """Keep only what has something in common with the change under the cursor, or exclude it."""
