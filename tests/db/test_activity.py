@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from auditcli.activity import Period, bars_of, count_bar, whole_period
 from auditcli.filters.filterword import parse_text_test
@@ -77,3 +78,22 @@ def test_bars_follow_the_selection(book: Logbook, selection: Selection) -> None:
 def test_an_empty_log_has_no_span(engine: Engine) -> None:
     with Logbook.create(engine).reader() as reader:
         assert whole_period(reader) is None
+
+
+def test_a_bar_and_the_ends_of_the_log_are_found_along_an_index(book: Logbook) -> None:
+    asked: list[tuple[str, Any]] = []
+    with book.reader() as reader:
+        period = whole_period(reader)
+        assert period is not None
+        event.listen(reader.connection, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+        whole_period(reader)
+        count_bar(reader, Selection(), Period(period.start, period.start + timedelta(seconds=2)))
+        plans = [
+            row[-1]
+            for sql, values in list(asked)
+            for row in reader.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)
+        ]
+
+    assert [plan for plan in plans if plan.startswith("SCAN changelog") and "INDEX" not in plan] == []
+    assert any("timestamp>? AND timestamp<?" in plan for plan in plans)
+    assert not any("OFFSET" in sql.upper() for sql, _ in asked)

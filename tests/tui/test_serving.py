@@ -47,6 +47,31 @@ def visit(served: Served, story: Callable[[ClientSession], Awaitable[None]]) -> 
     asyncio.run(run())
 
 
+def test_an_export_goes_to_the_browser_and_not_to_the_server(served: Served, tmp_path: Path) -> None:
+    async def story(session: ClientSession) -> None:
+        await status(session, served.address)
+        async with session.ws_connect("/ws?width=160&height=40", headers={"Origin": served.base}) as websocket:
+            await screen_until(websocket, _COUNTED)
+            await websocket.send_json(["stdin", "e"])
+            await screen_until(websocket, "export to")
+            await websocket.send_json(["stdin", "\r"])
+            key = ""
+            while not key:
+                message = await asyncio.wait_for(websocket.receive(), _SECONDS / 2)
+                if message.type is WSMsgType.TEXT and message.json()[0] == "deliver_file_start":
+                    key = message.json()[1]
+            async with session.get(f"/download/{key}") as response:
+                found = await response.text()
+                (tmp_path / "found").write_text(found)
+                assert "changes.csv" in response.headers["Content-Disposition"]
+
+    before = Path("changes.csv").exists()
+    visit(served, story)
+
+    assert (tmp_path / "found").read_text().count("\n") == 1 + CANCELLED
+    assert (before, Path("changes.csv").exists()) == (False, False)
+
+
 def look(served: Served, story: Callable[[ClientWebSocketResponse], Awaitable[None]]) -> None:
     """Open the page's websocket, and do what the story says."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from textual.binding import Binding, BindingType
 
@@ -17,6 +19,7 @@ from auditcli.tui.explorer.frame import Frame
 from auditcli.tui.screens.choice import Choice
 
 if TYPE_CHECKING:
+    from auditcli.chosen import Chosen
     from auditcli.connect import Database
     from auditcli.log.reader import LogReader
 
@@ -76,16 +79,32 @@ class CarryingOff(Frame):
         if chosen is None:
             return
         path = Path(name).expanduser()
-
-        def write(database: Database, _is_wanted: Callable[[], bool]) -> str:
-            from auditcli.export import Asked, format_of, write_log
-
-            asked = Asked(format_of(path), chosen.selection, chosen.window, chosen.words)
-            with database.log() as reader:
-                tally = write_log(reader, asked, path, now=utc_now())
-            return f"{counted(tally.count, 'change')} written to {shlex.quote(str(path))}"
-
-        if path.exists():
+        if self.app.is_web:
+            self.queries.ask_database(_CARRY, partial(_downloadable, chosen, path.name), self._download)
+        elif path.exists():
             self.say(f"{path} is there already: name another file")
-            return
-        self.queries.ask_database(_CARRY, write, self.say)
+        else:
+            self.queries.ask_database(_CARRY, partial(_written, chosen, path), self.say)
+
+    def _download(self, file: BinaryIO) -> None:
+        """Give a file to the browser: it is not to be found where the explorer runs."""
+        name = Path(file.name).name
+        self.app.deliver_binary(file, save_filename=name)
+        self.say(f"{name} goes to the browser")
+
+
+def _written(chosen: Chosen, path: Path, database: Database, _is_wanted: Callable[[], bool]) -> str:
+    from auditcli.export import Asked, format_of, write_log
+
+    asked = Asked(format_of(path), chosen.selection, chosen.window, chosen.words)
+    with database.log() as reader:
+        tally = write_log(reader, asked, path, now=utc_now())
+    return f"{counted(tally.count, 'change')} written to {shlex.quote(str(path))}"
+
+
+def _downloadable(chosen: Chosen, name: str, database: Database, is_wanted: Callable[[], bool]) -> BinaryIO:
+    """The same as an open file, which is gone when it is closed."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        _written(chosen, path, database, is_wanted)
+        return path.open("rb")
