@@ -32,5 +32,6 @@ PARTS: Mapping[str, Part] = {
     "replay": Part("Replay, against the same by hand", "replay", "replay_rows"),
     "oldlog": Part("Capture with a big log, against an empty one", "oldlog", "old_log_rows"),
     "growth": Part("Growth by size", "growing", "growth_rows"),
+    "explorer": Part("The explorer on a terminal, in seconds and MB", "explorer", "explorer_rows"),
     "reading": Part("Questions to the log, against an interpreter that does nothing", "reading", "reading_rows"),
 }
