@@ -25,7 +25,7 @@ help:
 	@echo 'make check        format, lint, types, layers and all tests'
 	@echo 'make check-all    the same, with PostgreSQL and MariaDB required, and with the oldest dependencies'
 	@echo 'make soak         random histories and words on all databases for MINUTES=10'
-	@echo 'make bench        what is measured, as ratios'
+	@echo 'make bench        what is measured, as ratios; with QUICK=1 as little as still runs every part'
 	@echo 'make screenshots  the pictures of the explorer that the README shows'
 	@echo 'make clean        remove what the above made'
 
@@ -57,8 +57,10 @@ soak: $(VENV)/dev.stamp
 	        tests/cli/test_fuzzing.py tests/db/test_undo_servers.py tests/db/test_*_property.py || exit 1; \
 	done
 
+# make bench BENCH_ARGS=--write keeps the figures, BENCH_ARGS='capture undo' measures two parts.
+bench: export AUDIT_BENCH_QUICK := $(or $(QUICK),$(AUDIT_BENCH_QUICK))
 bench: $(VENV)/bench.stamp
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 screenshots: $(VENV)/dev.stamp
 	@$(BIN)/python -m tests.tui.pictures docs

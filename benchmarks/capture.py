@@ -1,130 +1,143 @@
-"""Listener capture against the same writes untracked, and against SQLAlchemy-Continuum, on SQLite files."""
+"""What recording changes costs: ours in its two ways and each comparable library, against the same writes untracked.
+
+`python -m benchmarks.capture [ROUNDS] [DATABASE …]` measures this alone.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
-from sqlalchemy import String, create_engine, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, configure_mappers, mapped_column, sessionmaker
+from benchmarks.rounds import HEADER, Ratio, ratio_of
+from benchmarks.scratch import KINDS, scratch
+from benchmarks.shapes import NARROW, WIDE, Shape
+from benchmarks.sides import CONTINUUM, LISTENERS, OURS, SIDES, TRIGGERS, UNTRACKED, Side
+from benchmarks.sizes import sized
+from benchmarks.store import Store
+from benchmarks.turns import Order, Runner, Turn, Work, running
 
-import auditcli
-from benchmarks.rounds import Ratio, measure, measure_overhead
-
-FLUSH = 1000
-_TRANSACTIONS = 20
-
-
-class Columns:
-    """A row of the width of a usual business table."""
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(200))
-    album_id: Mapped[int | None]
-    media_type_id: Mapped[int]
-    genre_id: Mapped[int | None]
-    composer: Mapped[str | None] = mapped_column(String(220))
-    milliseconds: Mapped[int]
-    size: Mapped[int | None]
-    price: Mapped[int]
+_SLOW = 5.0
+"""Seconds after which one run of a side has to do."""
 
 
-class Store:
-    """One database with its model and session factory."""
+@dataclass(frozen=True)
+class Workload:
+    """What is run with how many changes, and the bars of our two ways; `prepare` comes before it and is not timed."""
 
-    def __init__(self, path: Path, model: type[Any]) -> None:
-        engine = create_engine(f"sqlite:///{path}")
-        model.metadata.create_all(engine)
-        self.model = model
-        self.sessions: sessionmaker[Session] = sessionmaker(engine)
+    name: str
+    run: Work
+    changes: int
+    prepare: Work | None = None
+    bars: Mapping[str, float] | None = None
+    against_continuum: float | None = None
 
-    def insert(self) -> None:
-        """One flush of new rows."""
-        with self.sessions.begin() as session:
-            session.add_all(self._rows())
+    def order(self) -> Order:
+        """What a side is told."""
+        return Order(self.run, self.changes, self.prepare)
 
-    def update(self) -> None:
-        """One flush that changes a column of many rows."""
-        with self.sessions.begin() as session:
-            for row in session.scalars(select(self.model).order_by(self.model.id).limit(FLUSH)):
-                row.price += 1
-
-    def delete(self) -> None:
-        """One flush that deletes the newest rows, which are put back first."""
-        with self.sessions.begin() as session:
-            session.add_all(self._rows())
-            session.flush()
-            for row in session.scalars(select(self.model).order_by(self.model.id.desc()).limit(FLUSH)):
-                session.delete(row)
-
-    def one_row(self) -> None:
-        """Transactions that change one row each."""
-        for _ in range(_TRANSACTIONS):
-            with self.sessions.begin() as session:
-                session.get_one(self.model, 1).price += 1
-
-    def _rows(self) -> list[Any]:
-        composer = "Angus Young, Malcolm Young, Brian Johnson"
-        return [
-            self.model(
-                name=f"Track number {number}",
-                album_id=number % 347,
-                media_type_id=1,
-                genre_id=number % 25,
-                composer=composer,
-                milliseconds=200_000 + number,
-                size=11_170_334 + number,
-                price=99,
-            )
-            for number in range(FLUSH)
-        ]
+    def bar(self, side: Side) -> float | None:
+        """The highest ratio that one of our ways may have."""
+        return (self.bars or {}).get(side.name)
 
 
-def capture_rows(rounds: int) -> Iterator[Ratio]:
-    """Flushes of 1,000 rows and transactions of one, tracked against untracked; then against Continuum."""
-    with TemporaryDirectory() as folder:
-        plain, tracked = (Store(Path(folder) / f"{name}.db", new_model()) for name in ("plain", "tracked"))
-        auditcli.track(tracked.sessions, create=True)
-        for store in (plain, tracked):
-            store.insert()
-        for name, kind, bar in (
-            (f"listeners: flush of {FLUSH} inserts / untracked", Store.insert, 2.0),
-            (f"listeners: flush of {FLUSH} updates / untracked", Store.update, 2.0),
-            (f"listeners: flushes of {FLUSH} inserts and deletes / untracked", Store.delete, 2.0),
-            (f"listeners: {_TRANSACTIONS} transactions of one row / untracked", Store.one_row, None),
-        ):
-            yield measure(name, _run(kind, tracked), _run(kind, plain), rounds=rounds, bar=bar)
-        if importlib.util.find_spec("sqlalchemy_continuum") is not None:
-            yield from _continuum_rows(plain, tracked, Path(folder), rounds)
+def _flushes(number: int, bars: Mapping[str, float] | None, against_continuum: float | None) -> Iterator[Workload]:
+    for name, run, prepare in (
+        ("inserts", Store.insert, None),
+        ("updates", Store.update, None),
+        ("deletes", Store.delete, Store.insert),
+    ):
+        yield Workload(f"flush of {number:,} {name}", run, number, prepare, bars, against_continuum)
 
 
-def _continuum_rows(plain: Store, tracked: Store, folder: Path, rounds: int) -> Iterator[Ratio]:
-    from sqlalchemy_continuum import make_versioned
-
-    make_versioned(user_cls=None)
-    continuum = Store(folder / "continuum.db", new_model(__versioned__={}))
-    continuum.insert()
-    for name, kind in (("inserts", Store.insert), ("updates", Store.update)):
-        yield measure_overhead(
-            f"listeners: overhead of {FLUSH} {name} / Continuum's",
-            _run(kind, tracked),
-            _run(kind, continuum),
-            _run(kind, plain),
-            rounds=max(3, rounds // 3),
-            bar=0.1,
-        )
+def _narrow(kind: str) -> list[Workload]:
+    flush, transactions, rows, warm = sized((1000, 100, 20_000, 2000), (100, 16, 1000, 200))
+    # The bar of triggers is one of PostgreSQL and SQLite.
+    flush_bars = {LISTENERS.name: 2.0} | ({} if kind == "MariaDB" else {TRIGGERS.name: 1.5})
+    bulk_bars = {TRIGGERS.name: 7.0}
+    return [
+        *_flushes(flush, flush_bars, 0.1),
+        Workload(f"{transactions} transactions of one row", Store.one_row, transactions),
+        Workload(f"{transactions} transactions by 8 writers", Store.writers, transactions),
+        Workload(f"update() of {rows:,} rows", Store.update_statement, rows, Store.connect_anew, bulk_bars),
+        Workload(f"UPDATE as text of {rows:,} rows", Store.update_text, rows, Store.connect_anew, bulk_bars),
+        Workload(f"update() of {warm:,} rows, warm", Store.update_statement, warm, Store.warm, bulk_bars),
+    ]
 
 
-def new_model(**attributes: Any) -> type[Any]:
-    """A model in a registry of its own."""
-    base = type("Base", (DeclarativeBase,), {})
-    model = type("Track", (Columns, base), {"__tablename__": "track", **attributes})
-    configure_mappers()
-    return model
+def _wide(_kind: str) -> list[Workload]:
+    flush, rows = sized((50, 100), (5, 10))
+    return [
+        *_flushes(flush, None, None),
+        Workload(f"update() of {rows} rows", Store.update_statement, rows, Store.connect_anew, {TRIGGERS.name: 15.0}),
+    ]
 
 
-def _run(kind: Callable[[Store], None], store: Store) -> Callable[[], None]:
-    return lambda: kind(store)
+def capture_rows(
+    rounds: int, kinds: Sequence[str] = KINDS, sides: Sequence[Side] = SIDES, rows: int = sized(20_000, 1000)
+) -> Iterator[Ratio]:
+    """Each workload on each kind of database, by narrow and by wide rows."""
+    for kind in kinds:
+        yield from _table(kind, NARROW, _wanted(sides, kind), rows, _narrow(kind), rounds)
+    for kind in sized(kinds, kinds[:1]):
+        yield from _table(kind, WIDE, sized(sides, OURS), max(1, rows // 200), _wide(kind), rounds)
+
+
+def _wanted(sides: Sequence[Side], kind: str) -> list[Side]:
+    """A quick run has each peer only once."""
+    return [side for side in sides if side in OURS or kind == sized(kind, side.kinds[0])]
+
+
+def _table(
+    kind: str, shape: Shape, sides: Sequence[Side], rows: int, workloads: Iterable[Workload], rounds: int
+) -> Iterator[Ratio]:
+    with ExitStack() as stack:
+        runners = _started(stack, kind, shape, sides, rows)
+        for workload in workloads if UNTRACKED in runners else ():
+            yield from _compared(f"{kind}, {shape.name}: {workload.name}", workload, runners, rounds)
+
+
+def _started(stack: ExitStack, kind: str, shape: Shape, sides: Sequence[Side], rows: int) -> dict[Side, Runner]:
+    """The sides that can be used on this kind of database; set up at the same time, to save some."""
+    runners = {}
+    for side in sides:
+        usable = kind in side.kinds and not side.missing()
+        url = stack.enter_context(scratch(kind)) if usable else None
+        if url is not None:
+            runners[side] = stack.enter_context(running(side, shape, url, rows))
+    failed = {side: turn.error for side, runner in runners.items() if (turn := runner.answer()).error}
+    for side, error in failed.items():
+        print(f"{kind}: {side.name} can't be used: {error}", file=sys.stderr)
+    return {side: runner for side, runner in runners.items() if side not in failed}
+
+
+def _compared(name: str, workload: Workload, runners: Mapping[Side, Runner], rounds: int) -> Iterator[Ratio]:
+    order = workload.order()
+    first = {side: runner.take(replace(order, count=True)) for side, runner in runners.items()}
+    able = [side for side in runners if first[side].error is None]
+    again = [side for side in able if first[side].seconds < _SLOW]
+    turns = [{side: runners[side].take(order).seconds for side in again} for _ in range(rounds)]
+    for side in runners:
+        if side is UNTRACKED:
+            continue
+        pairs = [(turn[UNTRACKED], turn.get(side, first[side].seconds)) for turn in turns]
+        yield _ratio(f"{name}, {side.name}", first[side], pairs, workload, side)
+    if workload.against_continuum and {CONTINUUM, LISTENERS} <= set(again):
+        overheads = [(turn[CONTINUUM] - turn[UNTRACKED], turn[LISTENERS] - turn[UNTRACKED]) for turn in turns]
+        bar = workload.against_continuum
+        yield ratio_of(f"{name}, overhead of listeners / of Continuum", overheads, bar=bar)
+
+
+def _ratio(name: str, first: Turn, pairs: list[tuple[float, float]], workload: Workload, side: Side) -> Ratio:
+    if first.error is not None:
+        nothing = float("nan")
+        return Ratio(name, nothing, nothing, nothing, nothing, recorded=f"refused: {first.error}")
+    recorded = f"{first.recorded} of {workload.changes}"
+    return ratio_of(name, pairs, bar=workload.bar(side), recorded=recorded)
+
+
+if __name__ == "__main__":
+    print(HEADER)
+    for ratio in capture_rows(int((sys.argv[1:] or ["5"])[0]), sys.argv[2:] or KINDS):
+        print(ratio.row(), flush=True)

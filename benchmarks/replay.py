@@ -10,44 +10,59 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from sqlalchemy import make_url
 
 from auditcli.connect import Database
 from auditcli.replay import Replay, ReplayOptions
-from benchmarks.places import fill, opened, places, title
-from benchmarks.rounds import HEADER, Ratio, seconds
+from benchmarks.places import fill, opened, places
+from benchmarks.rounds import HEADER, Ratio, ratio_of, seconds
+from benchmarks.scratch import KINDS
+from benchmarks.sizes import sized
 from benchmarks.undo import bad_update, most_memory
 
-CHANGES = 100_000
+CHANGES = sized(100_000, 1_000)
 _SMALL = 100
 """How many rows a transaction of a usual size changes."""
 
 
+@dataclass(frozen=True)
+class Replayed:
+    """Seconds of a replay and of the same by hand, and the most memory that the replay had, in MB."""
+
+    ours: float
+    theirs: float
+    memory: float
+
+
 def replay_rows(_rounds: int, changes: int = CHANGES) -> Iterator[Ratio]:
     """From SQLite into each database that is found: usual transactions, then one that changes every row."""
-    for number in range(len(places())):
+    for number, kind in enumerate(KINDS):
         for size in (_SMALL, changes):
-            yield from _pair(number, changes, size)
+            found = replayed(number, changes, size)
+            if found is not None:
+                name = f"replay into {kind}: {changes:,} by {size:,} ({found.memory:.0f} MB) / by hand"
+                yield ratio_of(name, [(found.theirs, found.ours)])
 
 
-def _pair(number: int, changes: int, size: int) -> Iterator[Ratio]:
+def replayed(number: int, changes: int, size: int) -> Replayed | None:
+    """Replay so many changes, of so many a transaction, into one of the places; None where it isn't there."""
     with ExitStack() as stack:
         source, target, by_hand = (stack.enter_context(places()[at]) for at in (0, number, 0))
         if source is None or target is None or by_hand is None:
-            return
+            return None
         fill(source, changes)
         for each in (target, by_hand):
             fill(each, changes, triggers=False)
         since = _last_id(source)
         for start in range(0, changes, size):
             bad_update(source, f"id > {start} AND id <= {start + size}")
-        other = seconds(lambda: _by_hand(source, by_hand, since))
+        theirs = seconds(lambda: _by_hand(source, by_hand, since))
         words = [sys.executable, "-m", "benchmarks.replay", "--run", _url(source), _url(target), str(since)]
         told = subprocess.run(words, check=True, capture_output=True, text=True).stdout
-        mine, memory = map(float, told.split())
-        name = f"replay into {title(target)}: {changes:,} by {size:,} ({memory:.0f} MB) / by hand"
-        yield Ratio(name, mine / other, mine / other, mine / other, mine)
+        ours, memory = map(float, told.split())
+        return Replayed(ours, theirs, memory)
 
 
 def _url(database: Database) -> str:

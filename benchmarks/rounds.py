@@ -8,10 +8,37 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-HEADER = f"{'what':<58} {'ratio':>7} {'lowest':>7} {'highest':>7} {'seconds':>9}  bar"
+from benchmarks.sizes import QUICK
+
+NAME_WIDTH = 72
+HEADER = f"{'what':<{NAME_WIDTH}} {'ratio':>7} {'lowest':>7} {'highest':>7} {'seconds':>9}  recorded or bar"
+
+
+class Figure(Protocol):
+    """Something measured, as a line of a table and as what a bar is held against."""
+
+    @property
+    def name(self) -> str:
+        """What was measured."""
+
+    @property
+    def figure(self) -> str:
+        """What came of it."""
+
+    @property
+    def bar_text(self) -> str:
+        """The bar, if there is one."""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is met; None where there is none."""
+
+    def row(self) -> str:
+        """One line of the table."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +46,7 @@ class Ratio:
     """How much longer one side took than the other: the median over the rounds, and the spread.
 
     `seconds` is the median time of the measured side. A bar is a highest ratio, or a highest number of seconds.
+    `recorded` says how many of the changes made a way to record them saw.
     """
 
     name: str
@@ -28,18 +56,35 @@ class Ratio:
     seconds: float
     bar: float | None = None
     seconds_bar: float | None = None
+    recorded: str = ""
 
     def row(self) -> str:
         """One line of the table."""
         numbers = f"{self.median:7.2f} {self.lowest:7.2f} {self.highest:7.2f} {self.seconds:9.4f}"
-        return f"{self.name:<58} {numbers}  {self._bar_text()}".rstrip()
+        missed = "missed" if self.met is False else ""
+        told = "  ".join(filter(None, (self.recorded, self.bar_text, missed)))
+        return f"{self.name:<{NAME_WIDTH}} {numbers}  {told}".rstrip()
 
-    def _bar_text(self) -> str:
-        if self.bar is not None:
-            return f"<= {self.bar:g}{'' if self.median <= self.bar else '  missed'}"
+    @property
+    def figure(self) -> str:
+        """What a bar is held against, and how far it went up and down."""
         if self.seconds_bar is not None:
-            return f"<= {self.seconds_bar:g} s{'' if self.seconds <= self.seconds_bar else '  missed'}"
-        return ""
+            return f"{self.seconds:.3f} s"
+        return f"{self.median:.2f} ({self.lowest:.2f} to {self.highest:.2f})"
+
+    @property
+    def bar_text(self) -> str:
+        """The bar, if there is one."""
+        if self.bar is not None:
+            return f"<= {self.bar:g}"
+        return "" if self.seconds_bar is None else f"<= {self.seconds_bar:g} s"
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the bar is met; None where there is none."""
+        if self.bar is not None:
+            return self.median <= self.bar
+        return None if self.seconds_bar is None else self.seconds <= self.seconds_bar
 
 
 def measure(
@@ -51,31 +96,20 @@ def measure(
     bar: float | None = None,
     seconds_bar: float | None = None,
 ) -> Ratio:
-    """Run both sides in turn, a warm-up first; the ratio is taken round by round."""
-    ours()
-    theirs()
+    """Run both sides in turn, a warm-up first unless it has to be quick; the ratio is taken round by round."""
+    if not QUICK:
+        ours()
+        theirs()
     pairs = [(seconds(theirs), seconds(ours)) for _ in range(rounds)]
+    return ratio_of(name, pairs, bar=bar, seconds_bar=seconds_bar)
+
+
+def ratio_of(name: str, pairs: Iterable[tuple[float, float]], **more: Any) -> Ratio:
+    """What rounds of (their seconds, our seconds) come to."""
+    pairs = list(pairs)
     ratios = [mine / other for other, mine in pairs]
     mine = statistics.median(mine for _, mine in pairs)
-    return Ratio(name, statistics.median(ratios), min(ratios), max(ratios), mine, bar, seconds_bar)
-
-
-def measure_overhead(
-    name: str,
-    ours: Callable[[], object],
-    theirs: Callable[[], object],
-    bare: Callable[[], object],
-    *,
-    rounds: int,
-    bar: float | None = None,
-) -> Ratio:
-    """What we add to the bare run, as a part of what the others add to it."""
-    for warm_up in (ours, theirs, bare):
-        warm_up()
-    triples = [(seconds(bare), seconds(theirs), seconds(ours)) for _ in range(rounds)]
-    ratios = [(mine - plain) / (other - plain) for plain, other, mine in triples]
-    mine = statistics.median(mine for _, _, mine in triples)
-    return Ratio(name, statistics.median(ratios), min(ratios), max(ratios), mine, bar)
+    return Ratio(name, statistics.median(ratios), min(ratios), max(ratios), mine, **more)
 
 
 def seconds(run: Callable[[], object]) -> float:

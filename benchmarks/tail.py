@@ -19,15 +19,16 @@ from auditcli.clock import utc_now
 from auditcli.dialects import dialect_named
 from auditcli.init import Wishes, prepare
 from auditcli.log.tables import log_tables
-from benchmarks.rounds import Ratio, seconds
+from benchmarks.rounds import NAME_WIDTH, Ratio, ratio_of, seconds
 from benchmarks.scratch import KINDS, scratch
+from benchmarks.sizes import sized
 
-_COMMITS = 100
+_COMMITS = sized(100, 10)
 _SECONDS = 0.1
 _RATE = 5_000
 """Changes a second that a tail has to keep up with."""
 
-_CHANGES = 20_000
+_CHANGES = sized(20_000, 2_000)
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,28 @@ class Delay:
     bar: float
 
     def row(self) -> str:
-        """One line of a table with other columns: the median, the 95th percentile, the longest, and the bar."""
-        middle, late = statistics.median(self.delays), statistics.quantiles(self.delays, n=20)[-1]
-        verdict = "" if late <= self.bar else "  missed"
-        numbers = f"p50 {middle * 1000:.0f} ms, p95 {late * 1000:.0f} ms, longest {max(self.delays) * 1000:.0f} ms"
-        return f"{self.name:<58} {numbers}  p95 <= {self.bar * 1000:.0f} ms{verdict}"
+        """One line of a table with other columns."""
+        return f"{self.name:<{NAME_WIDTH}} {self.figure}  {self.bar_text}{'' if self.met else '  missed'}"
+
+    @property
+    def figure(self) -> str:
+        """The median, the 95th percentile and the longest."""
+        middle, longest = (1000 * found for found in (statistics.median(self.delays), max(self.delays)))
+        return f"p50 {middle:.0f} ms, p95 {1000 * self._late:.0f} ms, longest {longest:.0f} ms"
+
+    @property
+    def bar_text(self) -> str:
+        """What the 95th percentile is held against."""
+        return f"p95 <= {self.bar * 1000:.0f} ms"
+
+    @property
+    def met(self) -> bool:
+        """Whether it is short enough."""
+        return self._late <= self.bar
+
+    @property
+    def _late(self) -> float:
+        return statistics.quantiles(self.delays, n=20)[-1]
 
 
 def tail_rows(rounds: int) -> Iterator[Ratio | Delay]:
@@ -106,10 +124,9 @@ def _rate(kind: str, engine: Engine, url: URL, rounds: int) -> Ratio:
         with _tail(url, "--since", str(before), "--exit-after", str(_CHANGES)) as process:
             process.communicate()
 
-    took = [seconds(print_all) for _ in range(max(3, rounds // 3))]
-    ratios = [each / (_CHANGES / _RATE) for each in took]
+    took = [seconds(print_all) for _ in range(sized(max(3, rounds // 3), 1))]
     name = f"tail: {_CHANGES} changes at once / at {_RATE} a second, {kind}"
-    return Ratio(name, statistics.median(ratios), min(ratios), max(ratios), statistics.median(took), 1.0)
+    return ratio_of(name, [(_CHANGES / _RATE, each) for each in took], bar=1.0)
 
 
 def _insert(connection: Connection, key: int) -> None:

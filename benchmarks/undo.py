@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,10 +22,11 @@ from auditcli.connect import Database
 from auditcli.undo import plan_undo
 from benchmarks.emaj import EMajWay
 from benchmarks.places import CREATE, fill, opened, places, title
-from benchmarks.rounds import HEADER, Ratio, seconds
+from benchmarks.rounds import HEADER, Ratio, ratio_of, seconds
+from benchmarks.sizes import sized
 
-ROWS = 100_000
-_SIZES = (10_000, 100_000, 300_000)
+ROWS = sized(100_000, 2_000)
+_SIZES = sized((10_000, 100_000, 300_000), (1_000, 2_000))
 
 _BY_HAND = {
     "sqlite": (
@@ -64,7 +64,7 @@ def undo_rows(rounds: int, rows: int = ROWS, sizes: tuple[int, ...] = _SIZES) ->
 def _against(database: Database, rows: int, rounds: int) -> Iterator[Ratio]:
     many = f"{title(database)}: undo of {rows:,} updates"
     by_hand = partial(_by_hand, database, rows)
-    yield _measured(f"{many} / guarded SQL by hand", partial(_undone, database), by_hand, database, rounds, 3)
+    yield _measured(f"{many} / guarded SQL by hand", partial(undone, database), by_hand, database, rounds, 3)
     if database.dialect.name == "sqlite" and find_spec("apsw") is not None:
         session = partial(_session_seconds, rows)
         yield _ratio(f"{many} / session extension (C)", database, session, rounds, 10)
@@ -88,21 +88,15 @@ def _measured(
         return seconds(lambda: run(transaction))
 
     pairs = [(timed(theirs), timed(ours)) for _ in range(rounds)]
-    return _of_pairs(name, pairs, bar)
+    return ratio_of(name, pairs, bar=bar)
 
 
 def _ratio(name: str, database: Database, theirs: Callable[[], float], rounds: int, bar: float) -> Ratio:
     def ours() -> float:
         transaction = bad_update(database)
-        return seconds(lambda: _undone(database, transaction))
+        return seconds(lambda: undone(database, transaction))
 
-    return _of_pairs(name, [(theirs(), ours()) for _ in range(rounds)], bar)
-
-
-def _of_pairs(name: str, pairs: list[tuple[float, float]], bar: float | None) -> Ratio:
-    ratios = [mine / other for other, mine in pairs]
-    mine = statistics.median(mine for _, mine in pairs)
-    return Ratio(name, statistics.median(ratios), min(ratios), max(ratios), mine, bar)
+    return ratio_of(name, [(theirs(), ours()) for _ in range(rounds)], bar=bar)
 
 
 def bad_update(database: Database, where: str = "1 = 1") -> str:
@@ -116,7 +110,8 @@ def bad_update(database: Database, where: str = "1 = 1") -> str:
         return str(reader.change(reader.last_id()).transaction_id)
 
 
-def _undone(database: Database, transaction: str) -> int:
+def undone(database: Database, transaction: str) -> int:
+    """Take a transaction back; returns how many rows that wrote."""
     with database.engine.connect() as connection:
         plan = plan_undo(connection, database.tables, transaction=transaction)
     with context(actor="bench"):
@@ -180,7 +175,7 @@ def most_memory() -> float:
 
 def peak(url: str, transaction: str) -> float:
     """Take a transaction back, and tell the most memory that this process ever had, in MB."""
-    _undone(opened(make_url(url)), transaction)
+    undone(opened(make_url(url)), transaction)
     return most_memory()
 
 
