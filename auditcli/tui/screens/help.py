@@ -32,6 +32,11 @@ _NAMES = {
 }
 
 
+def shown_key(key: str) -> str:
+    """A key as people know it."""
+    return _NAMES.get(key, key.replace("ctrl+", "^"))
+
+
 class Help(ModalScreen[None]):
     """Made from the bindings themselves, so that it can't leave one out."""
 
@@ -57,6 +62,6 @@ def _group_lines(title: str, bindings: Iterable[Binding]) -> list[Line]:
     keys: dict[str, list[str]] = {}
     for binding in bindings:
         if binding.description:
-            keys.setdefault(binding.description, []).append(_NAMES.get(binding.key, binding.key.replace("ctrl+", "^")))
+            keys.setdefault(binding.description, []).append(shown_key(binding.key))
     lines = [(Span(f"  {' '.join(names):<16}", Style.IDENTITY), Span(what)) for what, names in keys.items()]
     return [(Span(title, Style.STRONG),), *lines, ()]
