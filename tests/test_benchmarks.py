@@ -33,13 +33,13 @@ def test_every_part_is_there(part: str) -> None:
 
 
 @pytest.mark.skipif(not os.environ.get("AUDIT_TEST_BENCHMARKS"), reason="AUDIT_TEST_BENCHMARKS is not set")
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", sorted(PARTS.keys() - {"capture"}))
 def test_every_part_runs_on_sqlite(part: str) -> None:
     assert f"-- {part}: " in _measured(part)
 
 
 @pytest.mark.skipif(not os.environ.get("AUDIT_TEST_BENCHMARKS"), reason="AUDIT_TEST_BENCHMARKS is not set")
-def test_both_ways_of_capture_record_all_that_they_are_timed_with() -> None:
+def test_capture_is_timed_while_it_records_everything() -> None:
     lines = [line for line in _measured("capture").splitlines() if "listeners " in line or "triggers " in line]
 
     recorded = [re.search(r"(\d+) of (\d+)", line) for line in lines]
