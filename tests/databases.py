@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url
 
+from auditcli.driver import define
 from tests.servers import MARIADB, POSTGRESQL, POSTGRESQL_18, Server, required_url
 
 _SERVERS = {"postgresql": POSTGRESQL, "postgresql 18": POSTGRESQL_18, "mariadb": MARIADB}
@@ -72,7 +73,8 @@ def _is_emptied(server: Server, name: str) -> bool:
             if connection.exec_driver_sql(_HAS_MORE_THAN_SCHEMAS).scalar_one():
                 return False
             for schema in connection.exec_driver_sql(_SCHEMAS).scalars().all():
-                connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")
+                # Its name may have a % in it.
+                define(connection, f"DROP SCHEMA {schema} CASCADE")
             connection.exec_driver_sql(_public_schema(connection))
             return True
     finally:

@@ -8,18 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine
 
 from auditcli.dialects import dialect_named
 from auditcli.feed import Feed
 from auditcli.log.tables import log_tables
 from tests.db.hot import ROOT, hot_database, writing
+from tests.sessions import end_sessions, other_sessions
 
 pytestmark = pytest.mark.thorough
 
@@ -41,7 +41,7 @@ def test_what_is_printed_goes_on_without_a_gap_though_sessions_end_and_the_tail_
         with _tail(hot, printed, "-n", "5") as first:
             for count in (1, 30, 60):
                 _wait_for_lines(printed, count)
-                _end_sessions(hot, _sessions(hot) - others)
+                end_sessions(hot, other_sessions(hot) - others)
             _wait_for_lines(printed, 90)
             first.send_signal(signal.SIGINT)
             _, talk = first.communicate(timeout=30)
@@ -92,23 +92,6 @@ def _fed(engine: Engine) -> list[int]:
 
 
 def _sessions_of_writers(engine: Engine) -> set[int]:
-    while len(found := _sessions(engine)) < WRITERS:
+    while len(found := other_sessions(engine)) < WRITERS:
         time.sleep(0.1)
     return found
-
-
-def _sessions(engine: Engine) -> set[int]:
-    """The sessions of the database but for the one that asks."""
-    on_postgresql = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    on_mariadb = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-    with engine.connect() as connection:
-        return set(connection.scalars(text(on_postgresql if engine.name == "postgresql" else on_mariadb)))
-
-
-def _end_sessions(engine: Engine, sessions: Sequence[int] | set[int]) -> None:
-    with engine.connect() as connection:
-        for session in sessions:
-            ending = f"SELECT pg_terminate_backend({session})" if engine.name == "postgresql" else f"KILL {session}"
-            # It may have ended by itself.
-            with suppress(OperationalError):
-                connection.execute(text(ending))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.exc import OperationalError
 
 from auditcli.clock import utc_now
 from auditcli.config import Target
@@ -26,6 +25,7 @@ from auditcli.init import Wishes, prepare
 from auditcli.log.tables import log_tables
 from auditcli.selection import Selection
 from tests.databases import scratch_url
+from tests.sessions import end_other_sessions
 
 BEGINNING = 0
 
@@ -253,7 +253,7 @@ def test_a_lost_connection_costs_nothing(server: tuple[Engine, Database]) -> Non
     with reading(database) as reader:
         assert eventually(lambda: reader.rows == ["1"])
         for number in (2, 3, 4):
-            _end_other_sessions(engine)
+            end_other_sessions(engine)
             write(engine, number)
             assert eventually(lambda: reader.rows[-1:] == [str(number)])  # noqa: B023  # called at once
             assert eventually(lambda: len(reader.has_told(Back)) >= number - 1)  # noqa: B023
@@ -299,19 +299,3 @@ def test_what_comes_begins_at_the_end_where_nobody_writes(each_database: tuple[E
 def _place(database: Database, boundary: int) -> Place:
     with database.log() as reader:
         return place_after(reader, boundary)
-
-
-def _end_other_sessions(engine: Engine) -> None:
-    """End every session of the database but this one."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if engine.name == "postgresql":
-            others = (
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
-            )
-            connection.execute(text(f"{others}current_database()"))
-            return
-        others = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db = DATABASE()"
-        for number in connection.scalars(text(others)).all():
-            # It may have ended by itself.
-            with suppress(OperationalError):
-                connection.execute(text(f"KILL {number}"))

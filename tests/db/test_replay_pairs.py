@@ -19,6 +19,7 @@ from auditcli.replay import Replay, ReplayOptions
 from tests.db.replayed import empty, opened, record, replay, rows_of, run
 from tests.db.traffic import Traffic
 from tests.db.write_paths import Recorded
+from tests.sessions import end_other_sessions
 
 pytestmark = pytest.mark.thorough
 
@@ -165,7 +166,7 @@ def test_a_live_copy_outlives_connections_that_are_cut(kind: str, tmp_path: Path
             for key in range(1, 41):
                 run(writer, f"INSERT INTO item VALUES ({key}, 0)", "UPDATE item SET number = number + 1 WHERE id = 0")
                 if key % 10 == 0:
-                    _cut(admin if key % 20 else writer)
+                    end_other_sessions(admin if key % 20 else writer)
                     _wait_for(lambda: len(notes) % 2 == 0)
             _wait_for(lambda: live.progress.place_id >= 80)
         finally:
@@ -178,23 +179,6 @@ def test_a_live_copy_outlives_connections_that_are_cut(kind: str, tmp_path: Path
         _assert_equal(source, target)
         assert "was lost, the place is kept" in notes[0]
         assert "connected again, going on after change" in notes[1]
-
-
-def _cut(engine: Engine) -> None:
-    """End every connection to a database but the one that does it."""
-    with engine.connect() as connection:
-        if engine.name == "postgresql":
-            others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            cut = "SELECT pg_terminate_backend({})"
-        else:
-            others = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-            cut = "KILL {}"
-        for other in connection.exec_driver_sql(others).scalars().all():
-            try:
-                connection.exec_driver_sql(cut.format(other))
-            except DBAPIError:
-                # It has gone by itself.
-                connection.rollback()
 
 
 def _wait_for(is_met: Callable[[], bool]) -> None:

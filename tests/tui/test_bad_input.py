@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Engine, create_engine
 
 from auditcli.errors import CannotConnect, LogError, UsageError
 from auditcli.tui.details import Aspect
 from tests.cli.shop import CANCELLED, Customer, Shop
 from tests.databases import scratch_url
 from tests.db.logbook import Logbook
+from tests.sessions import end_other_sessions
 from tests.tui.driver import Ui, explore, failing_to_explore
 
 ESCAPE, BIDI = "\x1b[2J\x1b[31m", "\u202e"
@@ -157,7 +156,7 @@ def test_a_server_that_hangs_up_loses_nothing(server: Engine) -> None:
     async def story(ui: Ui) -> None:
         assert ui.list.ids() == [1]
         for number in (2, 3):
-            await asyncio.to_thread(hang_up, server)
+            await asyncio.to_thread(end_other_sessions, server)
             await asyncio.to_thread(book.insert, "item", {"id": number})
             await ui.until(partial(is_newest, ui, number))
         await ui.press("j", "h")
@@ -169,17 +168,3 @@ def test_a_server_that_hangs_up_loses_nothing(server: Engine) -> None:
 
 def is_newest(ui: Ui, number: int) -> bool:
     return ui.list.selected() == number
-
-
-def hang_up(engine: Engine) -> None:
-    """End all other connections to the database."""
-    with engine.connect() as connection:
-        if engine.name == "postgresql":
-            others = "datname = current_database() AND pid <> pg_backend_pid()"
-            connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
-            return
-        others = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
-        for (number,) in connection.execute(text(others)).all():
-            # It may have gone by itself.
-            with suppress(DBAPIError):
-                connection.execute(text(f"KILL {number}"))

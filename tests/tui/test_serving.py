@@ -253,7 +253,7 @@ def test_words_of_the_selection_reach_the_explorer_as_they_are(shop: Shop) -> No
     word = "grep:$(id) ' ; touch it"
 
     async def story(websocket: ClientWebSocketResponse) -> None:
-        await screen_until(websocket, f"filter ▸ {shlex.quote(word)}")
+        await screen_until(websocket, f"filter ▸  {shlex.quote(word)} ✕")
 
     with serving("-u", str(shop.path), "serve", word) as served:
         look(served, story)
