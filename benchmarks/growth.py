@@ -68,9 +68,10 @@ def climb(name: str, sizes: Iterable[int], measure: Callable[[int], float | None
 
 
 def _expected(spent: Mapping[int, float], size: int) -> float:
-    """What the last sizes lead to expect of the next one: at least that it grows as the size does."""
-    if not spent:
+    """What the last two sizes lead to expect of the next one: at least that it grows as the size does."""
+    # Fewer have no exponent, and the first of them mostly waits for a process and a database.
+    if len(spent) < 2:
         return 0.0
     last = max(spent)
-    exponent = fitted_exponent(dict(list(spent.items())[-2:])) if len(spent) > 1 else 1.0
+    exponent = fitted_exponent(dict(list(spent.items())[-2:]))
     return spent[last] * math.pow(size / last, max(1.0, exponent))

@@ -43,7 +43,7 @@ def _lines(run: Run) -> Iterator[str]:
     yield from ("# Results", "")
     yield f"Written by `{run.command}` in {run.seconds / 60:.0f} minutes, with {run.rounds} rounds or a part of them."
     yield "In each round all sides take their turn; a figure is the median of the rounds' ratios, with the lowest and"
-    yield "highest. Other programs ran on the machine at the same time, so that seconds say little and ratios more."
+    yield "highest. What else runs on the machine slows all sides, so that ratios say more than seconds."
     yield ""
     yield from _table(("", ""), run.machine)
     yield from ("## Bars", "", "Each figure that has a bar in the design.", "")

@@ -66,6 +66,15 @@ def test_a_climb_ends_where_nothing_is_found() -> None:
     assert growth.figure == "n^1.00 (10 in 1 s, 100 in 10 s)"
 
 
+def test_two_sizes_are_measured_however_long_the_first_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 50.0, 50.0, 600.0])
+    monkeypatch.setattr("benchmarks.growth.time.perf_counter", lambda: next(clock))
+
+    growth = climb("undo", (10, 100, 1000), float)
+
+    assert growth == Growth("undo", {10: 10.0, 100: 100.0})
+
+
 def test_a_ratio_is_taken_round_by_round() -> None:
     ratio = ratio_of("capture", [(1.0, 2.0), (2.0, 2.0), (1.0, 3.0)], bar=1.5)
 
