@@ -66,7 +66,8 @@ def test_suspending_gives_the_terminal_back_for_a_while(shop: Shop) -> None:
         assert not shown.is_full_screen
         assert not shown.is_raw
         os.kill(shown.process.pid, signal.SIGCONT)
-        shown.until(lambda: shown.is_full_screen, "the full screen")
+        # What is typed before the terminal is raw again waits for the end of a line.
+        shown.until(lambda: shown.is_full_screen and shown.is_raw, "the full screen")
         shown.press("j")
         shown.shows("UPDATE customer/2")
         shown.press("q")
