@@ -6,8 +6,8 @@ PYTHONS = $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 VENV = .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install --quiet --quiet --editable
-# Tests wait for the database servers half of the time.
-PYTEST_ARGS = --numprocesses $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
+# Tests wait for the database servers half of the time; those that are left at the end are shared out anew.
+PYTEST_ARGS = --numprocesses $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2)))) --dist worksteal
 MINUTES = 10
 
 # Else each program that a test starts compiles all modules anew.

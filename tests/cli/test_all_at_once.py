@@ -19,7 +19,7 @@ from tests.db.hot import hot_database, writing
 
 pytestmark = pytest.mark.thorough
 
-SECONDS = float(os.environ.get("AUDIT_TEST_SECONDS", "5"))
+SECONDS = float(os.environ.get("AUDIT_TEST_SECONDS", "3"))
 
 WRITERS = {"sqlite": (4, 1), "postgresql": (2, 8), "mariadb": (2, 8)}
 """Programs, and how many writers are in each of them."""

@@ -28,7 +28,7 @@ _SECONDS = 20.0
 """Longer than any of these commands takes, however busy the machine is."""
 
 fuzzing = settings(
-    max_examples=soaking(25), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=soaking(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 PIECES = st.sampled_from(
