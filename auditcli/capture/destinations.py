@@ -36,7 +36,7 @@ def recorded_target(scene: Scene, connection: Connection, statement: Dml, schema
     table = target(statement)
     if table is None:
         raise UnrecordableWrite(
-            f"a write to {statement.table}, which is no Table, can't be recorded",
+            f"a write to {_described(statement.table)}, which is no Table, can't be recorded",
             hint="write to the Table itself, or wrap it in `auditcli.untracked(reason)`, which leaves a gap",
         )
     name = table_name(table, schema_map, connection.dialect.default_schema_name)
@@ -86,6 +86,11 @@ def _refuse_without_transactions(scene: Scene, table: TableName) -> None:
             hint=f"{scene.dialect.make_transactional_sql.format(table=table)}, exclude it (`exclude_tables`), "
             "or wrap it in `auditcli.untracked(reason)`, which leaves a gap",
         )
+
+
+def _described(written: Any) -> str:
+    element = getattr(written, "element", None)
+    return f"an alias of {element}" if isinstance(element, TableClause) else str(written)
 
 
 def _known_name(scene: Scene, name: TableName) -> TableName | None:

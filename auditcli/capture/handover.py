@@ -67,6 +67,8 @@ def take_back(connection: Connection, dialect: Dialect) -> None:
 
 def take_back_after_failure(connection: Connection, dialect: Dialect) -> None:
     """The same before a rollback, which takes what was sent along unless the context belongs to the session."""
+    if connection.invalidated:
+        return
     if not dialect.context_outlives_transactions:
         connection.info.pop(_SENT, None)
         return

@@ -8,16 +8,17 @@ from enum import Enum, auto
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ClauseElement, ColumnElement, Connection, CursorResult, Insert, Table
-from sqlalchemy.engine.cursor import FullyBufferedCursorFetchStrategy
+from sqlalchemy import ClauseElement, Connection, CursorResult, Insert, Table
 from sqlalchemy.sql.elements import BindParameter
 
 from auditcli.capture.collisions import OnConflict, noting_met_rows, on_conflict
+from auditcli.capture.returning import peeked, returns_key, take_own, with_own
 from auditcli.capture.scene import Values
 from auditcli.capture.statements import (
     Parameters,
     assigned,
     columns_named,
+    is_emitted_in_bulk,
     raw_values,
     target,
 )
@@ -40,7 +41,8 @@ class KeySource(Enum):
 class PreparedInsert:
     """An INSERT as it will run, and where its keys will be found.
 
-    `notes_met` is true where the database notes the rows that it meets, for `met_rows` to read.
+    `notes_met` is true where the database notes the rows that it meets, for `met_rows` to read, `is_asked` where the
+    application itself wants rows back.
     """
 
     statement: Insert
@@ -48,12 +50,13 @@ class PreparedInsert:
     shape: TableShape
     key_source: KeySource
     notes_met: bool = False
+    is_asked: bool = False
 
 
 def prepare(statement: Insert, shape: TableShape, parameters: Parameters, dialect: Dialect) -> PreparedInsert:
-    """Decide how new rows are found; adds a RETURNING clause where nothing else tells their keys.
+    """Decide how new rows are found; adds to the RETURNING clause where nothing else tells their keys.
 
-    Raises UnrecordableWrite where the application's own RETURNING clause is in the way.
+    Raises UnrecordableWrite where what the application returns stands in the way.
     """
     table = target(statement)
     assert table is not None, "the caller asked for it before"
@@ -62,23 +65,47 @@ def prepare(statement: Insert, shape: TableShape, parameters: Parameters, dialec
     notes_met = action is OnConflict.UPDATE and dialect.writes_see_latest
     if notes_met:
         statement = noting_met_rows(statement, dialect.note_met_sql(shape), columns)
-    races = _races(statement, action, parameters, dialect)
-    if columns is not None and not races and _keys_are_known(statement, columns, parameters, shape):
-        return PreparedInsert(statement, table, shape, KeySource.PARAMETERS, notes_met)
-    if statement._returning:
-        return PreparedInsert(statement, table, shape, _their_returning(statement, shape), notes_met)
-    if columns is not None and _result_tells_keys(statement, table, columns, parameters, shape):
-        return PreparedInsert(statement, table, shape, KeySource.RESULT)
-    locators: list[ColumnElement[Any]] = [sa.literal_column(name) for name in _returned_locator(shape, dialect)]
+    source = _key_source(statement, table, columns, parameters, shape, dialect)
+    is_asked = bool(statement._returning)
+    if source is KeySource.OUR_RETURNING:
+        statement = with_own(statement, table, _returned_locator(shape, dialect))
+    elif source is KeySource.UPSERT_RETURNING:
+        statement = with_own(statement, table, [*_returned_locator(shape, dialect), dialect.inserted_sql])
+    return PreparedInsert(statement, table, shape, source, notes_met, is_asked)
+
+
+def _key_source(
+    statement: Insert,
+    table: Table,
+    columns: Sequence[sa.Column[Any]] | None,
+    parameters: Parameters,
+    shape: TableShape,
+    dialect: Dialect,
+) -> KeySource:
+    """Raises UnrecordableWrite where nothing tells the keys."""
+    action = on_conflict(statement, shape)
+    if is_emitted_in_bulk(statement) and statement._returning:
+        if columns is None or set(table.primary_key.columns) != set(columns):
+            raise UnrecordableWrite(
+                f"INSERT … RETURNING of many rows of {shape.table} can't be recorded: its model has another key",
+                hint="give the model the table's primary key, or install capture triggers",
+            )
+        return KeySource.RESULT
+    races = _races(action, parameters, dialect)
     if races and action is OnConflict.UPDATE:
-        told = statement.returning(*locators, sa.literal_column(dialect.inserted_sql))
-        return PreparedInsert(told, table, shape, KeySource.UPSERT_RETURNING)
-    return PreparedInsert(statement.returning(*locators), table, shape, KeySource.OUR_RETURNING, notes_met)
+        return KeySource.UPSERT_RETURNING
+    if columns is not None and not races and _keys_are_known(statement, columns, parameters, shape):
+        return KeySource.PARAMETERS
+    if statement._returning:
+        return KeySource.THEIR_RETURNING if returns_key(statement, shape) else KeySource.OUR_RETURNING
+    if columns is not None and _result_tells_keys(statement, table, columns, parameters, shape):
+        return KeySource.RESULT
+    return KeySource.OUR_RETURNING
 
 
-def _races(statement: Insert, action: OnConflict, parameters: Parameters, dialect: Dialect) -> bool:
+def _races(action: OnConflict, parameters: Parameters, dialect: Dialect) -> bool:
     """Whether only a RETURNING clause tells which rows the statement made."""
-    if action is OnConflict.FAIL or statement._returning:
+    if action is OnConflict.FAIL:
         return False
     if dialect.writes_see_latest:
         return action is OnConflict.IGNORE
@@ -95,15 +122,15 @@ def new_rows(
     """
     shape = prepared.shape
     if prepared.key_source is KeySource.OUR_RETURNING:
-        return shape.locator, _consumed(result, len(shape.locator))
+        return shape.locator, take_own(result, len(shape.locator), is_asked=prepared.is_asked)
     if prepared.key_source is KeySource.UPSERT_RETURNING:
-        told = _consumed(result, len(shape.locator) + 1)
+        told = take_own(result, len(shape.locator) + 1, is_asked=prepared.is_asked)
         updated = [row[:-1] for row in told if not row[-1]]
         _refuse_unread(shape, updated, known() if updated else ())
         return shape.locator, [row[:-1] for row in told]
     columns = columns_named(prepared.table, shape.primary_key) or []
     if prepared.key_source is KeySource.THEIR_RETURNING:
-        return shape.primary_key, _peeked(result, shape)
+        return shape.primary_key, peeked(result, shape.primary_key)
     if prepared.key_source is KeySource.RESULT:
         keys = _result_keys(result, prepared.table, columns)
     else:
@@ -174,38 +201,8 @@ def _result_tells_keys(
     return len(columns) == 1 and (table.implicit_returning or columns[0].server_default is None)
 
 
-def _their_returning(statement: Insert, shape: TableShape) -> KeySource:
-    returned = [getattr(column, "name", None) for column in statement._all_selected_columns]
-    plain = {column.name for column in statement._all_selected_columns if isinstance(column, sa.Column)}
-    if not shape.primary_key or any(name not in plain or returned.count(name) > 1 for name in shape.primary_key):
-        wanted = ", ".join(shape.primary_key) or "a primary key, which it lacks"
-        raise UnrecordableWrite(
-            f"INSERT … RETURNING on {shape.table} does not return what tells its new rows apart: {wanted}",
-            hint="add the primary key to returning(), or give it in the statement",
-        )
-    return KeySource.THEIR_RETURNING
-
-
 def _returned_locator(shape: TableShape, dialect: Dialect) -> list[str]:
     return [dialect.quote(name) if shape.column(name) else name for name in shape.locator]
-
-
-def _consumed(result: CursorResult[Any], width: int) -> list[Values]:
-    # The ORM may return columns of its own before ours.
-    rows = [tuple(row)[-width:] for row in result.fetchall()]
-    # The application asked for no rows: for it the count is what the result has to tell.
-    context: Any = result.context
-    context._rowcount = len(rows)
-    return rows
-
-
-def _peeked(result: CursorResult[Any], shape: TableShape) -> list[Values]:
-    """The keys in the application's own RETURNING rows, which stay there for it to read."""
-    names = list(result.keys())
-    places = [names.index(name) for name in shape.primary_key]
-    rows = result.cursor_strategy.fetchall(result, result.cursor)
-    result.cursor_strategy = FullyBufferedCursorFetchStrategy(None, initial_buffer=rows)
-    return [tuple(row[place] for place in places) for row in rows]
 
 
 def _result_keys(result: CursorResult[Any], table: Table, columns: Sequence[sa.Column[Any]]) -> list[Values]:

@@ -23,7 +23,7 @@ from auditcli.capture.recorder import Recorder
 from auditcli.capture.scene import Scene, is_quiet, quiet
 from auditcli.capture.scenes import Scenes
 from auditcli.capture.sqltext import defines, rolls_back, runs_code, sets, written_tables
-from auditcli.capture.statements import Dml, Parameters, SchemaMap
+from auditcli.capture.statements import Dml, Parameters, SchemaMap, emitted
 from auditcli.capture.targets import open_savepoints, session_target, sync_engine
 from auditcli.capture.touching import Touch, touch_rows
 from auditcli.capture.writing import Flush, Writing
@@ -165,13 +165,16 @@ class Tracker:
         self._scenes.remember(connection)
         if reason is not None:
             scene = self._scene(writing)
-            self._leave_gap(writing, written_tables_of(scene, connection, statement, schema_map), reason)
+            self._leave_gap(writing, written_tables_of(scene, connection, emitted(statement), schema_map), reason)
             return None
-        table = recorded_target(self._scene(writing), connection, statement, schema_map)
+        own = emitted(statement)
+        table = recorded_target(self._scene(writing), connection, own, schema_map)
         if table is None:
             writing.recorder.hand_over()
             return None
-        touch = touch_rows(writing.recorder, writing.unit, table, statement, parameters, schema_map)
+        touch = touch_rows(writing.recorder, writing.unit, table, own, parameters, schema_map)
+        if touch.statement is own:
+            touch.statement = statement
         writing.begin(touch)
         return touch
 

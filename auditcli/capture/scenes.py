@@ -118,7 +118,8 @@ class Scenes:
 
     def forget_uncommitted(self, connection: Connection) -> None:
         """A transaction or savepoint was rolled back: what it put into the log is gone."""
-        if connection.info.pop(_UNCOMMITTED, None):
+        # A connection that was lost doesn't say any more what it had written.
+        if connection.invalidated or connection.info.pop(_UNCOMMITTED, None):
             self._known.pop(connection.engine, None)
 
     def _lock_log(self, connection: Connection, lock: str) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy.sql.elements import (
 )
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import Select
+from sqlalchemy.util import immutabledict
 
 from auditcli.capture.scene import Values
 from auditcli.dialects import Dialect
@@ -43,6 +44,27 @@ SchemaMap: TypeAlias = "Mapping[str | None, str | None] | None"
 def target(statement: Dml) -> Table | None:
     """The table that the statement writes to; None for something that is no table."""
     return statement.table if isinstance(statement.table, Table) else None
+
+
+def emitted(statement: Dml) -> Dml:
+    """The statement as it will be compiled: what the ORM executes in bulk, class by class, names its own table.
+
+    A class mapped to several tables has one statement for all of them, with an annotation for each table's execution.
+    """
+    notes = statement._annotations
+    table = notes.get("_emit_insert_table", notes.get("_emit_update_table"))
+    if table is None:
+        return statement
+    own: Any = statement._clone()
+    own.table = table
+    if own._values:
+        own._values = immutabledict({column: value for column, value in own._values.items() if column.table is table})
+    return own  # type: ignore[no-any-return]  # a clone of its own class
+
+
+def is_emitted_in_bulk(statement: Dml) -> bool:
+    """Whether the ORM executes it for many rows; it fetches the keys along with what the application wants."""
+    return "_emit_insert_table" in statement._annotations
 
 
 def entity(statement: Dml) -> Any:
@@ -112,7 +134,8 @@ def rows_query(
 def matching(statement: Update | Delete, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
     """A SELECT of these columns from the rows that the statement's WHERE clause finds."""
     # The table knows the entity that it was given as, and the ORM adds by itself what it adds to the statement.
-    query = sa.select(*columns).select_from(statement.table).options(*statement._with_options)
+    criteria = [option for option in statement._with_options if getattr(option, "_is_criteria_option", False)]
+    query = sa.select(*columns).select_from(statement.table).options(*criteria)
     return query if statement.whereclause is None else query.where(statement.whereclause)
 
 
@@ -232,7 +255,7 @@ def held_to(statement: Update | Delete, rows: ColumnElement[bool]) -> Update | D
     if where is None or is_multi_table(statement):
         return held
     # The clause stays for its parameters alone.
-    held._where_criteria = (rows, sa.or_(sa.literal_column("1"), where))
+    held._where_criteria = (rows, sa.or_(sa.literal_column("1 = 1"), where))
     return held
 
 
@@ -253,6 +276,14 @@ def assigned(statement: Update | Insert, given: Mapping[str, Any]) -> dict[str, 
     named = {_column_name(statement, column): _plain(value, given) for column, value in own.items()}
     sent = {_column_name(statement, name): value for name, value in given.items() if name not in where_names}
     return {name: value for name, value in {**named, **sent}.items() if name is not None}
+
+
+def assigned_names(statement: Update, given: Mapping[str, Any]) -> set[str]:
+    """The columns (by name) that an UPDATE gives values to; some values differ each time that they are asked for."""
+    where_names = _where_names(statement)
+    own = statement._values or getattr(statement, "_ordered_values", None) or {}
+    names = [*dict(own), *(name for name in given if name not in where_names)]
+    return {found for name in names if (found := _column_name(statement, name)) is not None}
 
 
 def _plain(value: Any, given: Mapping[str, Any]) -> Any:

@@ -134,7 +134,7 @@ class _Toucher:
 
     def _assigned_columns(self, statement: Update, parameters: Parameters) -> set[str]:
         """The columns that the statement sets, as the database spells them."""
-        names = {name for given in parameters[:1] for name in statements.assigned(statement, given)}
+        names = {name for given in parameters[:1] for name in statements.assigned_names(statement, given)}
         table = statements.target(statement)
         names |= {column.name for column in table.c if column.onupdate is not None} if table is not None else set()
         return self._spelled(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, delete, event, insert, select, update
+from sqlalchemy import ForeignKey, delete, event, func, insert, select, update
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, with_loader_criteria
 
@@ -161,6 +161,33 @@ def test_joined_inheritance_is_recorded_table_by_table(zoo: Store) -> None:
         ("DELETE", "clerk/3", clerk(3, "none"), None),
         ("DELETE", "person/2", person(2, "clerk", "c"), None),
         ("DELETE", "person/3", person(3, "boss", "BB"), None),
+    ]
+
+
+def test_bulk_statements_are_recorded_in_each_table_of_a_class(zoo: Store) -> None:
+    with zoo.factory.begin() as session:
+        session.execute(insert(Boss), [{"name": "a", "desk": "x", "car": "red"}, {"name": "b", "desk": "y"}])
+        cars = session.execute(
+            insert(Boss).returning(Boss.name, Boss.desk, Boss.car), [{"name": "c", "desk": "z", "car": "old"}]
+        ).all()
+        session.execute(update(Boss), [{"id": 1, "clerk_id": 1, "boss_id": 1, "name": "A", "desk": "X"}])
+        session.execute(update(Clerk).values(name=func.upper("all")), [{"id": 2, "clerk_id": 2, "desk": "Y"}])
+
+    assert cars == [("c", "z", "old")]
+    assert sorted((event_type, row, after) for event_type, row, _, after in zoo.records()) == [
+        ("INSERT", "boss/1", {"boss_id": 1, "car": "red"}),
+        ("INSERT", "boss/2", {"boss_id": 2, "car": None}),
+        ("INSERT", "boss/3", {"boss_id": 3, "car": "old"}),
+        ("INSERT", "clerk/1", {"clerk_id": 1, "desk": "x"}),
+        ("INSERT", "clerk/2", {"clerk_id": 2, "desk": "y"}),
+        ("INSERT", "clerk/3", {"clerk_id": 3, "desk": "z"}),
+        ("INSERT", "person/1", {"id": 1, "kind": "boss", "name": "a"}),
+        ("INSERT", "person/2", {"id": 2, "kind": "boss", "name": "b"}),
+        ("INSERT", "person/3", {"id": 3, "kind": "boss", "name": "c"}),
+        ("UPDATE", "clerk/1", {"clerk_id": 1, "desk": "X"}),
+        ("UPDATE", "clerk/2", {"clerk_id": 2, "desk": "Y"}),
+        ("UPDATE", "person/1", {"id": 1, "kind": "boss", "name": "A"}),
+        ("UPDATE", "person/2", {"id": 2, "kind": "boss", "name": "ALL"}),
     ]
 
 

@@ -16,13 +16,16 @@ from sqlalchemy import (
     ForeignKey,
     Table,
     Text,
+    bindparam,
     create_engine,
     delete,
     event,
     func,
     insert,
+    literal,
     null,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -36,10 +39,10 @@ from sqlalchemy.orm import (
     relationship,
     scoped_session,
     sessionmaker,
+    undefer,
 )
 
 import auditcli
-from auditcli.errors import UnrecordableWrite
 from tests.db.recorded import ITEM, Base, Item, Store, deleted, inserted, item, updated
 
 
@@ -159,15 +162,81 @@ def test_orm_inserts_from_a_select_are_recorded(items: Store) -> None:
     ]
 
 
-def test_returning_without_the_key_is_refused_unless_the_key_is_given(items: Store) -> None:
+def test_an_insert_returns_what_was_asked_for_and_nothing_else(items: Store) -> None:
     with items.factory.begin() as session:
-        with pytest.raises(UnrecordableWrite) as refused:
-            session.scalars(insert(Item).returning(Item.name), [{"name": "a"}])
-        names = session.scalars(insert(Item).returning(Item.name), [{"id": 7, "name": "b"}]).all()
+        one = session.execute(insert(Item).values(name="a").returning(Item.name, Item.state.label("word")))
+        many = session.execute(insert(Item).returning(Item.name), [{"name": "b"}, {"name": "c"}])
+        some = session.execute(insert(Item).from_select(["name"], select(Item.name)).returning(Item.name + "!"))
+        star = session.execute(insert(Item).values(name="d").returning(text("*")))
+        entity = session.execute(insert(Item).values(name="e").returning(Item, Item.price * 2))
+        assert (list(one.keys()), one.all()) == (["name", "word"], [("a", "new")])
+        assert (list(many.keys()), many.all()) == (["name"], [("b",), ("c",)])
+        assert some.all() == [("a!",), ("b!",), ("c!",)]
+        assert star.all() == [(7, "d", 1.5, "new", 0)]
+        assert [(found.name, double) for found, double in entity] == [("e", 3)]
 
-    assert refused.value.hint == "add the primary key to returning(), or give it in the statement"
-    assert names == ["b"]
-    assert items.records() == [inserted(7, "b")]
+    assert items.records() == [inserted(key, name) for key, name in enumerate("abcabcde", 1)]
+
+
+def test_an_insert_tells_as_much_of_itself_as_without_a_listener(items: Store) -> None:
+    with items.factory.begin() as session:
+        result: Any = session.execute(insert(Item).from_select(["name"], select(literal("a"))))
+        counted = result.rowcount
+        plain = session.connection().execute(insert(ITEM).values([{"name": "b"}, {"name": "c"}]))
+
+    assert (counted, plain.rowcount, plain.returns_rows) == (1, 2, False)
+    assert items.records() == [inserted(key, name) for key, name in enumerate("abc", 1)]
+
+
+def test_a_key_with_a_null_in_it_is_recorded(store: Store) -> None:
+    class Own(DeclarativeBase):
+        pass
+
+    class Part(Own):
+        __tablename__ = "part"
+        kind: Mapped[str] = mapped_column(primary_key=True)
+        place: Mapped[str | None] = mapped_column(primary_key=True)
+
+    store.create(Own.metadata)
+    store.track()
+    with store.factory.begin() as session:
+        session.add(Part(kind="a", place=None))
+
+    assert [(event_type, after) for event_type, _, _, after in store.records()] == [
+        ("INSERT", {"kind": "a", "place": None})
+    ]
+
+
+def test_a_value_that_differs_each_time_is_asked_for_once(items: Store) -> None:
+    items.add_items("a")
+    words = iter("xyz")
+
+    with items.factory.begin() as session:
+        session.get_one(Item, 1).name = bindparam(key=None, callable_=lambda: next(words))
+
+    assert items.records() == [updated(item(1, "a"), name="x")]
+
+
+def test_options_for_what_an_update_returns_are_left_to_it(items: Store) -> None:
+    items.add_items("a")
+
+    with items.factory.begin() as session:
+        wanted = update(Item).where(Item.name == "a").values(state="old").returning(Item).options(undefer(Item.price))
+        assert session.scalars(wanted).one().state == "old"
+
+    assert items.records() == [updated(item(1, "a"), state="old")]
+
+
+def test_a_lost_connection_is_rolled_back_without_another_error(items: Store) -> None:
+    with items.factory() as session:
+        session.add(Item(name="lost"))
+        session.flush()
+        session.connection().invalidate()
+        session.rollback()
+        session.add(Item(name="kept"))
+        session.commit()
+
+    assert items.records() == [inserted(1, "kept")]
 
 
 def test_bulk_methods_are_recorded(items: Store) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.types import NullType
 
 import auditcli
@@ -71,6 +71,22 @@ LEAVES = (
 LOW = Table("low", MetaData(), Column("id", Integer, primary_key=True), Column("day", Date))
 
 
+class Base(DeclarativeBase):
+    """Classes of this file."""
+
+    metadata = METADATA
+
+
+class Slot(Base):
+    """Its key has two columns, of which the database numbers one."""
+
+    __tablename__ = "slot"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    place: Mapped[str] = mapped_column(primary_key=True)
+    note: Mapped[str | None]
+
+
 class Shop(Watched):
     """The tables, recorded by listeners alone."""
 
@@ -98,6 +114,33 @@ def items(shop: Shop) -> Shop:
             [{"id": 1, "code": "a", "kind": "x", "n": 9}, {"id": 2, "code": "b", "kind": None, "n": 1}],
         )
     return shop
+
+
+def test_the_orm_learns_a_key_of_which_the_database_makes_a_part(shop: Shop) -> None:
+    with shop.factory.begin() as session:
+        slots = [Slot(place="a"), Slot(place="b")]
+        session.add_all(slots)
+        session.flush()
+        numbers = [slot.number for slot in slots]
+        slots[0].note = "seen"
+
+    assert numbers == [1, 2]
+    assert shop.events() == [
+        ("INSERT", "slot", '[1,"a"]'),
+        ("INSERT", "slot", '[2,"b"]'),
+        ("UPDATE", "slot", '[1,"a"]'),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["update", "delete"])
+def test_a_write_that_finds_its_rows_by_text_with_parameters_is_recorded(items: Shop, verb: str) -> None:
+    found = text("code = :wanted AND n > :least")
+    statement = update(ITEM).where(found).values(n=0) if verb == "update" else delete(ITEM).where(found)
+
+    with items.factory.begin() as session:
+        session.execute(statement, {"wanted": "a", "least": 5})
+
+    assert items.events()[2:] == [(verb.upper(), "item", "1")]
 
 
 UPSERTS: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -100,6 +100,9 @@ class Review(Base):
     body: Mapped[str | None] = mapped_column(Text)
 
 
+REVIEW = cast("Table", Review.__table__)
+
+
 class Tag(Base):
     """A row whose key is a word."""
 
@@ -107,6 +110,27 @@ class Tag(Base):
 
     id: Mapped[str] = mapped_column(String(20), primary_key=True)
     note: Mapped[str | None] = mapped_column(String(40))
+
+
+class Partner(Base):
+    """The first table of a class that has two."""
+
+    __tablename__ = "partner"
+
+    id: Mapped[int] = mapped_column(_FROM_HERE_ON, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str | None] = mapped_column(String(40))
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "partner"}  # noqa: RUF012  # SQLAlchemy's form
+
+
+class Carrier(Partner):
+    """The second table, whose key is the first one's."""
+
+    __tablename__ = "carrier"
+
+    id: Mapped[int] = mapped_column(ForeignKey("partner.id"), primary_key=True)
+    fleet: Mapped[int | None]
+    __mapper_args__ = {"polymorphic_identity": "carrier"}  # noqa: RUF012
 
 
 def fill(session: Session) -> None:
@@ -119,6 +143,7 @@ def fill(session: Session) -> None:
     session.flush()
     session.execute(insert(article_tag), [{"article_id": 1, "tag_id": "red"}, {"article_id": 2, "tag_id": "blue"}])
     session.add_all([Review(id=1, article_id=1, body="good"), Review(id=2, article_id=2, body="bad")])
+    session.add_all([Carrier(id=1, name="Swift", fleet=3), Carrier(id=2, name="Slow", fleet=1)])
 
 
 def _twice(session: Session) -> None:
@@ -139,6 +164,11 @@ def _go_and_come(session: Session) -> None:
     session.flush()
     session.expunge_all()
     session.add(Tag(id="blue"))
+
+
+def _returned(rows: Sequence[Any], *wanted: Any) -> None:
+    """What the application asked for, and nothing else, is what it gets."""
+    assert sorted(rows) == sorted(wanted)
 
 
 def _tag(article: Article, *tags: Tag) -> None:
@@ -177,6 +207,26 @@ WRITES: dict[str, Callable[[Session], Any]] = {
     "core delete of all": lambda s: s.execute(delete(Maker)),
     "bulk insert": lambda s: s.execute(insert(Article), [{"id": n, "code": f"b{n}"} for n in range(100, 120)]),
     "bulk update by key": lambda s: s.execute(update(Article), [{"id": 1, "title": "x"}, {"id": 2, "title": "y"}]),
+    "insert that returns no key": lambda s: _returned(
+        s.execute(insert(Review).values(body="new").returning(Review.body)).all(), ("new",)
+    ),
+    "inserts that return no key": lambda s: _returned(
+        s.scalars(insert(Review).returning(Review.body), [{"body": "a"}, {"body": "b"}]).all(), "a", "b"
+    ),
+    "core inserts that return no key": lambda s: _returned(
+        s.connection().execute(insert(REVIEW).returning(REVIEW.c.body), [{"body": "a"}, {"body": "b"}]).all(),
+        ("a",),
+        ("b",),
+    ),
+    "bulk insert of a class with two tables": lambda s: s.execute(
+        insert(Carrier), [{"name": "new", "fleet": 1}, {"name": "newer", "fleet": None}]
+    ),
+    "bulk insert of a class with two tables that returns": lambda s: _returned(
+        s.execute(insert(Carrier).returning(Carrier.name, Carrier.fleet), [{"name": "a", "fleet": 1}]).all(), ("a", 1)
+    ),
+    "bulk update of a class with two tables": lambda s: s.execute(
+        update(Carrier), [{"id": 1, "name": "S", "fleet": 9}, {"id": 2, "name": "T", "fleet": 8}]
+    ),
     "correlated update": lambda s: s.execute(
         update(Article).values(
             revision=select(func.count(Review.id)).where(Review.article_id == Article.id).scalar_subquery()

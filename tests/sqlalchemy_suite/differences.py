@@ -1,0 +1,34 @@
+"""The tests of SQLAlchemy that can't pass while something records, and why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Tests, by a pattern of what they fail with, and why that is right."""
+
+    failure: str
+    reason: str
+
+    def explains(self, why: str) -> bool:
+        """Whether a test that failed with this is one of these."""
+        return re.search(self.failure, why, re.DOTALL) is not None
+
+
+DIFFERENCES = (
+    Difference(
+        r"Testing for compiled statement.* received\n.*RETURNING .* AS auditcli_own_",
+        "compare the SQL of an INSERT, which returns what tells its new rows apart",
+    ),
+    Difference(
+        r"Testing for compiled statement.* received\n.* IN \(__\[POSTCOMPILE_",
+        "compare the SQL of a write to joined tables, which is held to the rows that were read",
+    ),
+    Difference(
+        r"UnrecordableWrite: a write to an alias of \w+, which is no Table, can't be recorded",
+        "write to an alias of a table, which listeners refuse",
+    ),
+)
