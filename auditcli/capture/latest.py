@@ -7,7 +7,7 @@ Nonlocking Reads").
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import ClauseElement, ColumnClause, Connection, FromClause, TableClause, TextClause
@@ -30,7 +30,10 @@ def locking(query: Select[Any], of: FromClause, dialect: Dialect) -> Select[Any]
         return query
     if not dialect.writes_see_latest:
         return query.with_for_update(of=of)
-    return visitors.cloned_traverse(query, {}, {"select": _share, "compound_select": _set_apart}).with_for_update()
+    # Options can't be copied, and need not be.
+    as_they_are = [option for each in visitors.iterate(query) for option in getattr(each, "_with_options", ())]
+    sharing: dict[str, Callable[[Any], None]] = {"select": _share, "compound_select": _set_apart}
+    return visitors.cloned_traverse(query, {"stop_on": as_they_are}, sharing).with_for_update()
 
 
 def _share(select: Select[Any]) -> None:

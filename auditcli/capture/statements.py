@@ -259,6 +259,14 @@ def held_to(statement: Update | Delete, rows: ColumnElement[bool]) -> Update | D
     return held
 
 
+def is_split(statement: Update) -> bool:
+    """Whether the SET clause gives values to columns of other tables too."""
+    table = target(statement)
+    return any(
+        isinstance(column, sa.Column) and not _is_own_column(column, table) for column in statement._values or ()
+    )
+
+
 def is_one_row(statement: Dml) -> bool:
     """Whether the statement inserts a single row, which is there or not."""
     return isinstance(statement, Insert) and not statement._multi_values and statement.select is None

@@ -107,6 +107,11 @@ class _Toucher:
         return Touch(self._unit, self._table, prepared.statement, insert=prepared)
 
     def update(self, statement: Update, parameters: Parameters) -> Touch:
+        if self._dialect.updates_joined_tables and statements.is_split(statement):
+            raise UnrecordableWrite(
+                f"an UPDATE of {self._table} and of other tables at once can't be recorded by listeners",
+                hint="update each table by a statement of its own, or install capture triggers",
+            )
         columns = self._assigned_columns(statement, parameters)
         self._refuse_replacing(statement, columns)
         rows = self._found_rows(statement, parameters)

@@ -386,6 +386,9 @@ class Dialect(ABC):
         """Drops one of the objects that `installed_capture_sql` lists."""
         return f"DROP {kind.upper()} IF EXISTS {self.quote(name)}"
 
+    updates_joined_tables: ClassVar[bool] = False
+    """Whether an UPDATE may change rows of several tables."""
+
     trigger_right: ClassVar[str] = "it takes the right to create triggers"
     """What a user has to have who installs triggers."""
 

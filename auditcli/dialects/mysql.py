@@ -66,6 +66,7 @@ class MySQL(Dialect):
     context_outlives_transactions: ClassVar[bool] = True
     tell_driver_sql: ClassVar[str | None] = "DO 0"
     writes_see_latest: ClassVar[bool] = True
+    updates_joined_tables: ClassVar[bool] = True
     forget_met_sql: ClassVar[str] = "SET @auditcli_met = NULL"
     met_sql: ClassVar[str] = "SELECT CONVERT(@auditcli_met USING utf8mb4)"
     any_value_sql: ClassVar[str | None] = mysql_values.ANY_VALUE_SQL

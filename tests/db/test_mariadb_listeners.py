@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from pymysql.constants import CLIENT
-from sqlalchemy import Engine, create_engine, update
+from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session, registry, with_loader_criteria
 
 import auditcli
 from auditcli.driver import define
@@ -69,6 +70,39 @@ def test_an_upsert_of_many_rows_is_recorded(items: Watched) -> None:
         connection.execute(statement.on_duplicate_key_update(n=statement.inserted.n))
 
     assert sorted(event for event, _, _ in items.events()[3:]) == ["INSERT", "UPDATE", "UPDATE"]
+
+
+def test_criteria_that_the_orm_adds_are_heeded(items: Watched) -> None:
+    class Item:
+        pass
+
+    registry().map_imperatively(Item, table := items.table("item"))
+    known = len(items.changes())
+
+    with Session(items.engine) as session:
+        some = with_loader_criteria(Item, table.c.n > 1)
+        found = table.c.id.in_(select(table.c.id).where(table.c.code != "x"))
+        session.execute(update(Item).where(found).values(n=9).options(some))
+        session.commit()
+
+    assert items.events()[known:] == [("UPDATE", "item", "2")]
+
+
+def test_an_update_of_two_tables_at_once_is_left_to_triggers(items: Watched) -> None:
+    item, child = items.table("item"), items.table("child")
+    statement = update(item).where(item.c.code == child.c.code).values({item.c.n: 5, child.c.id: 7})
+    known = len(items.changes())
+    by_triggers = all(change.source == "trigger" for change in items.changes())
+
+    with items.engine.begin() as connection:
+        if by_triggers:
+            connection.execute(statement)
+        else:
+            with pytest.raises(UnrecordableWrite, match="an UPDATE of item and of other tables at once"):
+                connection.execute(statement)
+
+    wanted = [("UPDATE", "child", "7"), ("UPDATE", "item", "1")] if by_triggers else []
+    assert sorted(items.events()[known:]) == wanted
 
 
 def test_an_insert_that_passes_over_what_is_there_is_recorded(items: Watched) -> None:
