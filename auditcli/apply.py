@@ -22,7 +22,7 @@ from auditcli.capture.scenes import Scenes
 from auditcli.capture.triggers import waiting_at_most
 from auditcli.clock import Clock, utc_now
 from auditcli.dialects import Dialect
-from auditcli.driver import dialect_of, run
+from auditcli.driver import dialect_of, run, run_if_there
 from auditcli.errors import LockTimeout, ReadOnly, UsageError
 from auditcli.log.tables import LogTables, log_tables
 from auditcli.plan import Plan, Step
@@ -195,7 +195,7 @@ def taking_any_value(connection: Connection, dialect: Dialect, *, of_its_kind: b
     try:
         yield
     finally:
-        run(connection, dialect.usual_values_sql)
+        run_if_there(connection, dialect.usual_values_sql)
 
 
 def _commit(connection: Connection, dialect: Dialect) -> None:

@@ -23,6 +23,12 @@ def run(connection: Connection, sql: str, values: Sequence[Any] = ()) -> CursorR
     return connection.exec_driver_sql(driver_sql(sql, connection.dialect.paramstyle), tuple(values))
 
 
+def run_if_there(connection: Connection, sql: str) -> None:
+    """Run what tidies up a session; one that was lost has nothing left, and is not to hide how it was lost."""
+    if not connection.invalidated:
+        run(connection, sql)
+
+
 def run_many(connection: Connection, sql: str, rows: Sequence[Sequence[Any]]) -> CursorResult[*tuple[Any, ...]]:
     """Run a statement once for each row of values."""
     return connection.exec_driver_sql(driver_sql(sql, connection.dialect.paramstyle), [tuple(row) for row in rows])

@@ -30,6 +30,13 @@ _UNREACHABLE = _Meaning(
     "check the URL, whether the server runs, and the user's rights",
 )
 
+_FULL = _Meaning(
+    ("disk i/o", "is full", "disk full", "no space left"),
+    AuditError,
+    "the disk failed ({})",
+    "free some space, or check the disk",
+)
+
 
 def explained(error: Exception) -> AuditError:
     """The error in our own words, as far as its meaning is known."""
@@ -61,7 +68,7 @@ def _of_database(error: DBAPIError) -> AuditError:
     # Without a statement it was the connection that failed.
     is_connecting = isinstance(error, OperationalError) and error.statement is None
     meaning = next(known, _REFUSED)
-    if is_connecting and meaning.kind is AuditError:
+    if is_connecting and meaning.kind is AuditError and meaning is not _FULL:
         meaning = _UNREACHABLE
     return meaning.kind(meaning.message.format(text), hint=meaning.hint)
 
@@ -103,7 +110,7 @@ def _meanings() -> tuple[_Meaning, ...]:
             "check the file and its permissions",
         ),
         _UNREACHABLE,
-        _Meaning(("disk i/o", "full"), AuditError, "the disk failed ({})", "free some space, or check the disk"),
+        _FULL,
     )
 
 

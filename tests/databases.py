@@ -12,9 +12,15 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url
 
 from auditcli.driver import define
-from tests.servers import MARIADB, POSTGRESQL, POSTGRESQL_18, Server, required_url
+from tests.servers import MARIADB, OWN_MARIADB, POSTGRESQL, POSTGRESQL_18, Server, required_url
 
-_SERVERS = {"postgresql": POSTGRESQL, "postgresql 18": POSTGRESQL_18, "mariadb": MARIADB}
+_SERVERS = {
+    "postgresql": POSTGRESQL,
+    "postgresql 18": POSTGRESQL_18,
+    "mariadb": MARIADB,
+    "own mariadb": OWN_MARIADB,
+}
+_MARIADBS = (MARIADB, OWN_MARIADB)
 _ON_POSTGRESQL = ('CREATE DATABASE "{}"', 'DROP DATABASE "{}" WITH (FORCE)')
 _ON_MARIADB = ("CREATE DATABASE `{}` CHARACTER SET utf8mb4", "DROP DATABASE `{}`")
 
@@ -29,7 +35,7 @@ def scratch_url(kind: str, folder: Path) -> Iterator[URL]:
         yield URL.create("sqlite", database=str(folder / "app.db"))
         return
     server = _SERVERS[kind]
-    create, drop = _ON_MARIADB if server is MARIADB else _ON_POSTGRESQL
+    create, drop = _ON_MARIADB if server in _MARIADBS else _ON_POSTGRESQL
     if not _emptied[server]:
         name = f"audit_{uuid.uuid4().hex[:16]}"
         _administer(server, create.format(name))
@@ -38,7 +44,7 @@ def scratch_url(kind: str, folder: Path) -> Iterator[URL]:
     try:
         yield make_url(required_url(server)).set(database=name)
     finally:
-        if server is not MARIADB and _is_emptied(server, name):
+        if server not in _MARIADBS and _is_emptied(server, name):
             _emptied[server].append(name)
         else:
             _administer(server, drop.format(name))

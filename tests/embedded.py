@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,10 +29,14 @@ _NOBODY = "nobody"
 
 @dataclass(frozen=True)
 class Embedded:
-    """The URL of the server that was started, or the reason why there is none."""
+    """The URL of the server that was started, or the reason why there is none.
+
+    `restart` kills it and starts it again, as after a crash; all connections are gone then.
+    """
 
     url: str | None = None
     problem: str | None = None
+    restart: Callable[[], None] = lambda: None
 
 
 @cache
@@ -43,22 +48,26 @@ def embedded() -> Embedded:
     folder = Path(tempfile.mkdtemp(prefix="auditcli-postgresql-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        return Embedded(url=_start(Path(package.origin).parent, folder))
+        return _start(Path(package.origin).parent, folder)
     except subprocess.CalledProcessError as error:
         return Embedded(problem=f"the embedded PostgreSQL does not start: {error.stderr or error}")
 
 
-def _start(package: Path, folder: Path) -> str:
+def _start(package: Path, folder: Path) -> Embedded:
     if os.geteuid() == 0:
         package = _copy_for_nobody(package, folder)
     programs = package / "pginstall"
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
     _run(programs / "bin" / "initdb", f"--pgdata={data}", "--username=postgres", "--encoding=UTF8", "--no-sync")
     options = " ".join(f"-c {name}='{value}'" for name, value in {**_OPTIONS, "port": port}.items())
     control = programs / "bin" / "pg_ctl"
-    _run(control, f"--pgdata={data}", f"--log={folder / 'log'}", f"--options={options}", "--wait", "start")
+    start = (f"--pgdata={data}", f"--log={folder / 'log'}", f"--options={options}", "--wait")
+    _run(control, *start, "start")
     atexit.register(_run, control, f"--pgdata={data}", "--mode=immediate", "--wait", "stop")
-    return f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    return Embedded(
+        url=f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres",
+        restart=lambda: _run(control, *start, "--mode=immediate", "restart"),
+    )
 
 
 def _copy_for_nobody(package: Path, folder: Path) -> Path:
@@ -86,7 +95,8 @@ def _run(program: Path, *words: str) -> None:
             raise
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

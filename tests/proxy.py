@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from sqlalchemy import URL
@@ -16,12 +16,14 @@ _RESET = struct.pack("ii", 1, 0)
 class Proxy:
     """Connections to one server; `said` counts the bytes that it has sent.
 
-    After `limit` of those all connections are reset, as when the server or the way to it goes away.
+    After `limit` of those all connections are reset, as when the server or the way to it goes away. Where something is
+    to happen to the server at that moment, `at_limit` does it, once; then there may be new connections.
     """
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], at_limit: Callable[[], None] | None) -> None:
         self.said = 0
         self.limit: int | None = None
+        self._at_limit = at_limit
         self._address = address
         self._open: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -56,10 +58,16 @@ class Proxy:
             while data := source.recv(4096):
                 self.said += len(data) * is_answer
                 if self.limit is not None and self.said > self.limit:
-                    self._hang_up()
+                    self._break_off()
                     return
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
+
+    def _break_off(self) -> None:
+        if self._at_limit is not None:
+            self.limit = None
+            self._at_limit()
+        self._hang_up()
 
     def _hang_up(self) -> None:
         while self._open:
@@ -71,9 +79,10 @@ class Proxy:
 
 
 @contextmanager
-def proxied(url: URL) -> Iterator[tuple[Proxy, str]]:
+def proxied(url: URL, at_limit: Callable[[], None] | None = None) -> Iterator[tuple[Proxy, str]]:
     """The same database by a way that can be cut."""
-    proxy = Proxy((url.host or "127.0.0.1", url.port or {"postgresql": 5432}.get(url.get_backend_name(), 3306)))
+    address = url.host or "127.0.0.1", url.port or {"postgresql": 5432}.get(url.get_backend_name(), 3306)
+    proxy = Proxy(address, at_limit)
     try:
         yield proxy, url.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
     finally:

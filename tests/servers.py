@@ -12,6 +12,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from tests.embedded import Embedded, embedded
+from tests.own_mariadb import own_mariadb
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ POSTGRESQL = Server(
 POSTGRESQL_18 = Server("PostgreSQL 18", embedded=embedded)
 # PyMySQL loads all certificates of the machine at each connection that might be encrypted.
 MARIADB = Server("MariaDB", "AUDIT_TEST_MARIADB_URL", "mysql+pymysql://root@127.0.0.1:3306/test?ssl_disabled=true")
+
+
+OWN_MARIADB = Server("MariaDB of the tests' own", embedded=own_mariadb)
 
 
 @cache

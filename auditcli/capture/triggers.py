@@ -146,8 +146,9 @@ def waiting_at_most(connection: Connection, dialect: Dialect, seconds: float) ->
     try:
         yield
     finally:
-        run(connection, dialect.set_lock_timeout_sql(int(before)) or wanted)
-        connection.commit()
+        if not connection.invalidated:
+            run(connection, dialect.set_lock_timeout_sql(int(before)) or wanted)
+            connection.commit()
 
 
 def refresh_triggers(connection: Connection, tables: LogTables, dialect: Dialect, tracking: Tracking) -> CaptureWork:
@@ -178,6 +179,10 @@ def _refused(dialect: Dialect, each: CaptureObject | Installed, error: DBAPIErro
     if dialect.is_lock_timeout(error):
         hint = f"try again, or wait longer with --lock-timeout SECONDS; {dialect.lock_holder_hint()}"
         return LockTimeout(f"{each.table or 'the database'} is locked; {left}", hint=hint)
+    if dialect.is_full(error):
+        return AuditError(
+            f"no space for the {each.kind} {each.name!r}; {left}: {error.orig}", hint="free some, try again"
+        )
     place = "" if each.table is None else f" on {each.table}"
     said = str(error.orig).partition("\n")[0]
     return AuditError(

@@ -133,6 +133,9 @@ class Dialect(ABC):
     gathering_words: ClassVar[str | None] = None
     """Stands behind SELECT where many rows are joined to one text, if that is how to read many of them fast."""
 
+    joins_as_written: ClassVar[str] = ""
+    """Stands behind SELECT where tables are to be joined in the order of the text, whatever the statistics say."""
+
     images_need_types: ClassVar[bool] = False
     """Whether images are read by the types of their columns."""
 

@@ -55,6 +55,7 @@ class MySQL(Dialect):
     most_marks: ClassVar[int] = 2000
     # Its driver reads value by value in Python. MariaDB joins a megabyte without being told to, which pages keep below.
     gathering_words: ClassVar[str | None] = "/*+ SET_VAR(group_concat_max_len = 16777216) */"
+    joins_as_written: ClassVar[str] = "STRAIGHT_JOIN"
     values_are_json: ClassVar[bool] = True
     functions_may_write: ClassVar[bool] = True
     trigger_right: ClassVar[str] = "it takes the right to create triggers (GRANT TRIGGER ON DATABASE.* TO USER)"

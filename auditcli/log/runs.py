@@ -114,7 +114,9 @@ class Runs:
             *(last.c.actor, last.c.timestamp, last.c.transaction_id, last.c.source),
         )
         joined = run.join(first, first.c.id == run.c.first_id).join(last, last.c.id == run.c.last_id)
-        return select(*columns).select_from(joined).order_by(run.c.row_id)
+        # Of a new log, or one brought back from a backup, there are no statistics that are true.
+        as_written = self._reader.dialect.joins_as_written
+        return select(*columns).prefix_with(as_written).select_from(joined).order_by(run.c.row_id)
 
     def images(self, runs: Sequence[Run]) -> tuple[list[Image | None], list[Image | None]]:
         """The first `before` and the last `after` of each run; those that can be read as they are, all at once."""

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, Table, inspect, select, text
 from sqlalchemy.schema import CreateColumn
 
 from auditcli.dialects import Dialect
-from auditcli.driver import define, dialect_of, run
+from auditcli.driver import define, dialect_of, run, run_if_there
 from auditcli.errors import LogError
 from auditcli.log.meta import write_meta
 from auditcli.log.tables import LOG_VERSION, LogTables
@@ -96,7 +96,7 @@ def creation_lock(connection: Connection, dialect: Dialect) -> Iterator[None]:
         yield
     finally:
         if dialect.creation_unlock_sql is not None:
-            run(connection, dialect.creation_unlock_sql)
+            run_if_there(connection, dialect.creation_unlock_sql)
 
 
 def log_ddl(connection: Connection, tables: LogTables) -> list[str]:

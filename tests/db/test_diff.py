@@ -16,10 +16,13 @@ from auditcli.diff import NetChange, TableStat, diff, diff_stat
 from auditcli.driver import define
 from auditcli.log.positions import window
 from auditcli.log.reader import ALL, LogReader, Window
+from auditcli.log.tables import log_tables
 from auditcli.model import EventType, TableName
 from auditcli.selection import Alternatives, Selection
 from auditcli.shape import ColumnShape, TableShape
 from tests.db.logbook import Logbook
+from tests.db.mariadb import scratch_engine
+from tests.db.watched import Watched
 
 ITEM = TableName("item")
 SHAPE = TableShape(
@@ -374,3 +377,22 @@ def _random_history(book: Logbook, chance: random.Random) -> set[tuple[str, str]
             first[new] = first.pop(key)
             book.update("item", before, live[new])
     return {(str(before), str(live.get(key))) for key, before in first.items() if before is not None or key in live}
+
+
+@pytest.mark.thorough
+def test_a_log_without_statistics_is_read_by_its_index() -> None:
+    with scratch_engine() as engine:
+        watched = Watched(engine, "CREATE TABLE item (id INT PRIMARY KEY, n INT)")
+        watched.write(f"INSERT INTO item VALUES {', '.join(f'({key}, 1)' for key in range(200))}")
+        watched.write("UPDATE item SET n = 2")
+        for told in ("innodb_table_stats SET n_rows = 0", "innodb_index_stats SET stat_value = 0"):
+            watched.write(f"UPDATE mysql.{told} WHERE database_name = DATABASE()")
+        watched.write("FLUSH TABLES")
+
+        with engine.connect() as connection:
+            found = list(diff(LogReader(connection, log_tables())))
+            counts = connection.exec_driver_sql("SHOW SESSION STATUS")
+            read = sum(int(count) for name, count in counts if name.startswith("Handler_read_"))
+
+    assert len(found) == 200
+    assert read < 10_000
