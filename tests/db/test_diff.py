@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, NullPool, create_engine
 
 import auditcli.diff
 from auditcli import codec
@@ -20,9 +21,10 @@ from auditcli.log.tables import log_tables
 from auditcli.model import EventType, TableName
 from auditcli.selection import Alternatives, Selection
 from auditcli.shape import ColumnShape, TableShape
+from tests.databases import scratch_url
 from tests.db.logbook import Logbook
-from tests.db.mariadb import scratch_engine
 from tests.db.watched import Watched
+from tests.own_mariadb import own_mariadb
 
 ITEM = TableName("item")
 SHAPE = TableShape(
@@ -380,16 +382,15 @@ def _random_history(book: Logbook, chance: random.Random) -> set[tuple[str, str]
 
 
 @pytest.mark.thorough
-def test_a_log_without_statistics_is_read_by_its_index() -> None:
-    with scratch_engine() as engine:
-        watched = Watched(engine, "CREATE TABLE item (id INT PRIMARY KEY, n INT)")
+def test_a_log_without_statistics_is_read_by_its_index(tmp_path: Path) -> None:
+    with scratch_url("own mariadb", tmp_path) as url:
+        watched = Watched(create_engine(url, poolclass=NullPool), "CREATE TABLE item (id INT PRIMARY KEY, n INT)")
+        watched.write("ALTER TABLE changelog STATS_PERSISTENT = 1 STATS_AUTO_RECALC = 0")
         watched.write(f"INSERT INTO item VALUES {', '.join(f'({key}, 1)' for key in range(200))}")
         watched.write("UPDATE item SET n = 2")
-        for told in ("innodb_table_stats SET n_rows = 0", "innodb_index_stats SET stat_value = 0"):
-            watched.write(f"UPDATE mysql.{told} WHERE database_name = DATABASE()")
-        watched.write("FLUSH TABLES")
+        own_mariadb().restart()
 
-        with engine.connect() as connection:
+        with watched.engine.connect() as connection:
             found = list(diff(LogReader(connection, log_tables())))
             counts = connection.exec_driver_sql("SHOW SESSION STATUS")
             read = sum(int(count) for name, count in counts if name.startswith("Handler_read_"))
