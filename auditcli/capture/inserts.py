@@ -16,6 +16,7 @@ from auditcli.capture.returning import peeked, returns_key, take_own, with_own
 from auditcli.capture.scene import Values
 from auditcli.capture.statements import (
     Parameters,
+    are_stored_as_sent,
     assigned,
     columns_named,
     is_emitted_in_bulk,
@@ -84,11 +85,14 @@ def _key_source(
 ) -> KeySource:
     """Raises UnrecordableWrite where nothing tells the keys."""
     action = on_conflict(statement, shape)
+    if columns is not None and not are_stored_as_sent(columns):
+        columns = None
     if is_emitted_in_bulk(statement) and statement._returning:
         if columns is None or set(table.primary_key.columns) != set(columns):
             raise UnrecordableWrite(
-                f"INSERT … RETURNING of many rows of {shape.table} can't be recorded: its model has another key",
-                hint="give the model the table's primary key, or install capture triggers",
+                f"INSERT … RETURNING of many rows of {shape.table} can't be recorded: "
+                "its model has another key, or one of a type that puts SQL around its values",
+                hint="leave returning() out, give the model the table's key, or install capture triggers",
             )
         return KeySource.RESULT
     races = _races(action, parameters, dialect)

@@ -11,7 +11,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from auditcli.capture.recorder import Recorder
 from auditcli.capture.scene import Values
-from auditcli.capture.statements import columns_named, raw_values, table_name
+from auditcli.capture.statements import are_stored_as_sent, columns_named, raw_values, table_name
 from auditcli.capture.writing import Flush
 
 
@@ -41,7 +41,7 @@ def read_ahead(flush: Flush, recorder: Recorder, mapper: Mapper[Any], identities
         if name not in scene.shapes.tables or not scene.records(name):
             continue
         columns = columns_named(table, scene.shape(name).primary_key)
-        if columns and (places := _identity_places(mapper, columns)) is not None:
+        if columns and are_stored_as_sent(columns) and (places := _identity_places(mapper, columns)) is not None:
             keys = [tuple([identity[place] for place in places]) for identity in identities]
             flush.unit.read(name, _in_order(raw_values(connection, columns, keys)))
 

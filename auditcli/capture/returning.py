@@ -10,6 +10,7 @@ from sqlalchemy import CursorResult, Insert, Table
 from sqlalchemy.engine.cursor import _NO_RESULT_METADATA, FullyBufferedCursorFetchStrategy
 
 from auditcli.capture.scene import Values
+from auditcli.capture.statements import are_stored_as_sent
 from auditcli.errors import UnrecordableWrite
 from auditcli.shape import TableShape
 
@@ -86,7 +87,7 @@ def returns_key(statement: Insert, shape: TableShape) -> bool:
             )
         return True
     names = [getattr(column, "name", None) for column in columns]
-    plain = {column.name for column in columns if isinstance(column, sa.Column)}
+    plain = {column.name for column in columns if isinstance(column, sa.Column) and are_stored_as_sent([column])}
     return bool(shape.primary_key) and all(name in plain and names.count(name) == 1 for name in shape.primary_key)
 
 

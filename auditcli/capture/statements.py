@@ -89,6 +89,11 @@ def raw_values(connection: Connection, columns: Sequence[ColumnElement[Any]], ro
     ]
 
 
+def are_stored_as_sent(columns: Iterable[ColumnElement[Any]]) -> bool:
+    """Whether the columns hold what the driver is given, and give it back: some types put SQL around their values."""
+    return not any(column.type._has_bind_expression or column.type._has_column_expression for column in columns)
+
+
 def key_equality(statement: Update | Delete, key: Sequence[ColumnElement[Any]]) -> list[BindParameter[Any]] | None:
     """The parameters that the WHERE clause compares the key's columns with; None where it finds rows another way."""
     where = statement.whereclause

@@ -12,6 +12,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TypeDecorator,
     bindparam,
     delete,
     func,
@@ -330,3 +331,50 @@ def test_a_new_key_that_can_not_be_foreseen_is_refused(store: Store) -> None:
         connection.commit()
 
     assert [record[:2] for record in store.records()] == [("INSERT", "row/1")]
+
+
+class Loud(TypeDecorator[str]):
+    """Is stored in capitals, and read in small letters."""
+
+    impl = Text
+    cache_ok = True
+
+    def bind_expression(self, bindvalue: Any) -> Any:
+        return func.upper(bindvalue)
+
+    def column_expression(self, column: Any) -> Any:
+        return func.lower(column)
+
+
+class Own(DeclarativeBase):
+    pass
+
+
+class Word(Own):
+    __tablename__ = "word"
+
+    key: Mapped[str] = mapped_column(Loud, primary_key=True)
+    note: Mapped[str | None]
+
+
+def test_keys_whose_type_puts_sql_around_them_are_recorded_as_they_are_stored(store: Store) -> None:
+    store.create(Own.metadata)
+    store.track()
+    with store.factory.begin() as session:
+        session.add_all([Word(key="a"), Word(key="b")])
+        session.execute(insert(Word).values(key="c"))
+        keys = session.scalars(insert(Word).values(key="d").returning(Word.key)).all()
+    with store.factory.begin() as session:
+        session.get_one(Word, "a").note = "A"
+        session.execute(update(Word).where(Word.key == "b").values(note="B"))
+        session.execute(update(Word).where(Word.key == "c").values(key="e"))
+        session.execute(delete(Word).where(Word.key == "d"))
+
+    assert keys == ["d"]
+    assert [(event_type, row) for event_type, row, _, _ in store.records()] == [
+        *[("INSERT", f"word/{key}") for key in "ABCD"],
+        ("UPDATE", "word/A"),
+        ("UPDATE", "word/B"),
+        ("UPDATE", "word/C→E"),
+        ("DELETE", "word/D"),
+    ]
