@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
@@ -47,10 +48,16 @@ scene.quiet = _unobserved
 
 from auditcli.capture.listeners import Tracker, track  # noqa: E402
 from auditcli.capture.recorder import Recorder  # noqa: E402
+from auditcli.capture.writing import Writing  # noqa: E402
 from auditcli.log.tables import log_tables  # noqa: E402
 from auditcli.log.upgrade import init_log  # noqa: E402
+from tests.sqlalchemy_suite.witness import Witness  # noqa: E402
 
 _write = Recorder.write
+_writing = Tracker._writing
+_committed = Tracker._committed
+_rollback = Tracker._rollback
+_complaints: list[str] = []
 _counts: list[int] = []
 
 
@@ -95,8 +102,50 @@ def _counted_write(self: Recorder, records: Any, context: Any) -> None:
     _write(self, records, context)
 
 
-def _leave_gap(self: Tracker, connection: Connection, names: frozenset[str]) -> None:
-    """Plain SQL can't be recorded, as the error says that applications get for it; the tests write a lot of it."""
+def _leave_gap(self: Tracker, connection: Connection, names: frozenset[str]) -> None:  # noqa: ARG001
+    """Plain SQL, of which the tests write a lot, can't be recorded, as the error says that applications get for it."""
+    if witness := _witness(self, connection):
+        witness.is_blind = True
+
+
+def _watched_writing(self: Tracker, connection: Connection) -> Writing | None:
+    writing = _writing(self, connection)
+    if writing is not None and connection.dialect.name == "sqlite" and not hasattr(writing, "witness"):
+        writing.witness = Witness.of(connection, log_tables(schema=LOG_SCHEMA))  # type: ignore[attr-defined]
+    return writing
+
+
+def _watched_commit(self: Tracker, connection: Connection) -> None:
+    _ask(_witness(self, connection), connection)
+    _committed(self, connection)
+
+
+def _watched_rollback(self: Tracker, connection: Connection) -> None:
+    writing = self._current(connection)
+    is_whole = writing is not None and not writing.running and writing.flush is None and writing.unlogged is None
+    if is_whole and not connection.invalidated:
+        _ask(_witness(self, connection), connection)
+    _rollback(self, connection)
+
+
+def _ask(witness: Witness | None, connection: Connection) -> None:
+    """Note what the witness complains of: to raise here would break more than the test."""
+    if witness is not None and connection.connection.is_valid:
+        with _unobserved(connection):
+            _complaints.extend(filter(None, [witness.complaint()]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Fail a test whose changes are not recorded as what they were."""
+    _complaints.clear()
+    outcome = yield
+    assert not _complaints, _complaints
+    return outcome
+
+
+def _witness(tracker: Tracker, connection: Connection) -> Witness | None:
+    return getattr(tracker._current(connection), "witness", None)
 
 
 def pytest_configure() -> None:
@@ -104,6 +153,9 @@ def pytest_configure() -> None:
     DefaultDialect.engine_created = staticmethod(_engine_created)  # type: ignore[method-assign]
     Recorder.write = _counted_write  # type: ignore[method-assign]
     Tracker._look_at_text = _leave_gap  # type: ignore[method-assign]
+    Tracker._writing = _watched_writing  # type: ignore[method-assign]
+    Tracker._committed = _watched_commit  # type: ignore[method-assign]
+    Tracker._rollback = _watched_rollback  # type: ignore[method-assign]
 
 
 def pytest_unconfigure() -> None:
