@@ -82,12 +82,11 @@ def _check(form: FormatOptions, restoring: RestoreFlags) -> None:
 def _past(app: AppContext, reader: LogReader, word: str, tables: list[str] | None) -> Iterator[Past]:
     """The tables at the position, after saying which point that is and what is not known of them."""
     from auditcli.asof import as_of
-    from auditcli.chosen import boundary
     from auditcli.position import AtTime
     from auditcli.present import caveat_texts
 
     position = app.position(word)
-    place = boundary(reader, position)
+    place = app.boundary(reader, word)
     wanted = None if not tables else _named(reader, tables)
     moment = position.moment if isinstance(position, AtTime) else None
     app.out.note(_point(app, reader, place))

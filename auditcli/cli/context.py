@@ -116,6 +116,31 @@ class AppContext:
         from auditcli.clock import utc_now
 
         chosen = choose(reader, words or (), now=utc_now(), options=options.as_words() if options else None)
+        self._warn_of_clock(reader, chosen.since, chosen.window.since_id)
+        self._warn_of_clock(reader, chosen.until, chosen.window.until_id)
         if self.options.verbose:
             self.out.note(f"log ids: after {chosen.window.since_id}, up to {chosen.window.until_id}")
         return chosen
+
+    def boundary(self, reader: LogReader, word: str) -> int:
+        """The log id that the position which a word names stands after."""
+        from auditcli.chosen import boundary
+
+        position = self.position(word)
+        place = boundary(reader, position)
+        self._warn_of_clock(reader, position, place)
+        return place
+
+    def _warn_of_clock(self, reader: LogReader, position: Position | None, place: int | None) -> None:
+        from auditcli.log.positions import set_back
+
+        late = set_back(position, reader, place)
+        if late is not None and position is not None:
+            from auditcli.position import describe
+            from auditcli.present import time_text
+
+            stamped = time_text(late.timestamp, utc=self.out.utc)
+            self.out.note(
+                f"note: the clock was set back: change #{late.id} is stamped {stamped}, but came before #{place}; "
+                f"{describe(position)} means up to #{place} here, a change's #ID says it exactly"
+            )

@@ -60,14 +60,13 @@ def _list(app: AppContext, form: FormatOptions) -> None:
 
 
 def _set(app: AppContext, who: WhoOptions, name: str, at: str | None) -> None:
-    from auditcli.chosen import boundary
     from auditcli.clock import utc_now
     from auditcli.log.marks import set_mark
 
     check_reason(app.target, who)
     with app.database(writing=True) as database, database.log() as reader:
         app.out.note(f"target: {database.target.masked_url}")
-        change_id = boundary(reader, None if at is None else app.position(at))
+        change_id = reader.last_id() if at is None else app.boundary(reader, at)
         actor = actor_of(who)
         set_mark(reader.connection, reader.tables, name, change_id, now=utc_now(), actor=actor, reason=who.reason)
         reader.connection.commit()

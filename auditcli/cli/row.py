@@ -45,12 +45,12 @@ def row(
       audit row customer/42 --related=2          her orders and their lines too, deleted ones included
       audit row PlaylistTrack/1,42 -o jsonl
     """
-    from auditcli.chosen import boundary, find_row
+    from auditcli.chosen import find_row
     from auditcli.history import row_history, row_state
 
     with app.log() as reader:
         key = find_row(reader, word)
-        place = None if at is None else boundary(reader, app.position(at))
+        place = None if at is None else app.boundary(reader, at)
         if depth is not None:
             _print_related(app, listing, reader, key, depth, place)
         elif place is not None:
@@ -72,7 +72,7 @@ def blame(
       audit blame orders/57 --at @before-import
       audit blame orders/57 -o json
     """
-    from auditcli.chosen import boundary, find_row
+    from auditcli.chosen import find_row
     from auditcli.history import blame as blame_columns
     from auditcli.history import row_state
     from auditcli.present import SHORT_ID, value_text
@@ -80,7 +80,7 @@ def blame(
     with app.log() as reader:
         is_table = app.out.format(form.format) is Format.TABLE
         key = find_row(reader, word)
-        place = None if at is None else boundary(reader, app.position(at))
+        place = None if at is None else app.boundary(reader, at)
         if place is not None:
             state = row_state(reader, key, place)
             if state.image is None and state.since is None:

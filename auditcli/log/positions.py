@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from sqlalchemy import select
 
 from auditcli.errors import NotFound, UsageError
@@ -11,6 +13,9 @@ from auditcli.model import Change
 from auditcli.position import AtChange, AtLatest, AtMark, AtTime, AtTransaction, Position, describe
 
 __all__ = ["ALL", "Window", "latest", "resolve", "window", "within"]
+
+
+_SIDE_BY_SIDE = timedelta(minutes=1)
 
 
 def resolve(position: Position, reader: LogReader, *, watermark: int | None = None) -> int:
@@ -28,6 +33,17 @@ def resolve(position: Position, reader: LogReader, *, watermark: int | None = No
             return mark_position(reader.connection, reader.tables, name)
         case AtLatest():
             return latest(reader, watermark=watermark).id
+
+
+def set_back(position: Position | None, reader: LogReader, log_id: int | None) -> Change | None:
+    """A change that is before a time's place in the log and was stamped well after it: the clock was set back.
+
+    What ran side by side may be stamped in another order too, by seconds.
+    """
+    if not isinstance(position, AtTime) or log_id is None:
+        return None
+    late = reader.stamped_late(position.moment + _SIDE_BY_SIDE, log_id)
+    return None if late is None else reader.change(late)
 
 
 def latest(reader: LogReader, *, watermark: int | None = None) -> Change:

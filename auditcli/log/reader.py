@@ -160,6 +160,13 @@ class LogReader:
         nearest = earlier.order_by(log.timestamp.desc(), log.id.desc()).limit(_NEAREST).subquery()
         return self.scalar(select(func.max(nearest.c.id))) or 0
 
+    def stamped_late(self, moment: datetime, boundary: int) -> int | None:
+        """The id of a record up to a boundary that was stamped after the moment, as far as the nearest tell."""
+        log = self.tables.changelog.c
+        later = select(log.id).where(log.timestamp > moment).order_by(log.timestamp, log.id).limit(_NEAREST).subquery()
+        found: int | None = self.scalar(select(func.max(later.c.id)).where(later.c.id <= boundary))
+        return found
+
     def transaction_at(self, change_id: int) -> tuple[bool, str | None]:
         """Whether there is a record with this id, and its transaction."""
         log = self.tables.changelog.c
