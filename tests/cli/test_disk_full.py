@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -50,16 +50,17 @@ class SmallDisk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    path = tmp_path / "small"
-    path.mkdir()
+def disk() -> Iterator[SmallDisk]:
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
+    # Not in the folder of the test, into which nobody else may look, servers least of all.
+    path = Path(tempfile.mkdtemp(prefix="auditcli-small-"))
     _system("mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(path))
     try:
         yield SmallDisk(path)
     finally:
         _system("umount", "--lazy", str(path))
+        path.rmdir()
 
 
 def _system(program: str, *words: str) -> None:
@@ -166,10 +167,9 @@ def served(request: pytest.FixtureRequest, disk: SmallDisk, tmp_path: Path) -> I
 
 
 def _move_postgresql(url: URL, folder: Path) -> Callable[[], None]:
-    owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    for each in (folder.parent, *folder.parent.parents[:3]):
-        each.chmod(0o755)
-    os.chown(folder, owner.pw_uid, owner.pw_gid)
+    place = folder / "data"
+    place.mkdir()
+    shutil.chown(place, "nobody")
     admin = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
 
     def administer(*statements: str) -> None:
@@ -177,7 +177,7 @@ def _move_postgresql(url: URL, folder: Path) -> Callable[[], None]:
             for statement in statements:
                 define(connection, statement)
 
-    administer(f"CREATE TABLESPACE small LOCATION '{folder}'", f'ALTER DATABASE "{url.database}" SET TABLESPACE small')
+    administer(f"CREATE TABLESPACE small LOCATION '{place}'", f'ALTER DATABASE "{url.database}" SET TABLESPACE small')
     return lambda: administer(
         f'ALTER DATABASE "{url.database}" SET TABLESPACE pg_default', "CHECKPOINT", "DROP TABLESPACE small"
     )
