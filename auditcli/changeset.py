@@ -53,7 +53,6 @@ def net(run: Iterable[Change]) -> Change | None:
         last,
         event_type=event_type,
         before=first.before,
-        after=last.after,
         row_id=start if event_type.removes else last.row_id,
         old_row_id=start if moved else None,
     )

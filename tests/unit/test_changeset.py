@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -213,6 +214,48 @@ def test_without_a_key_equal_rows_are_told_apart_only_by_number() -> None:
     ]
 
     assert _ids(threads(log)) == [[1, 4], [2, 3]]
+
+
+def test_without_a_key_in_its_images_a_row_is_followed_by_the_name_that_the_log_gives_it() -> None:
+    moved = replace(_change(2, {"a": 1}, {"a": 2}, key=()), row_id="7", old_row_id="5")
+    log = [
+        replace(_change(1, None, {"a": 1}, key=()), row_id="5"),
+        moved,
+        replace(_change(3, {"a": 2}, {"a": 3}, key=()), row_id="7"),
+        replace(_change(4, None, {"a": 9}, key=()), row_id="5"),
+    ]
+
+    assert _ids(threads(log, ["id"])) == [[1, 2, 3], [4]]
+    assert _ids(threads(log)) == [[1, 2, 3], [4]]
+
+
+def test_of_equal_rows_an_undo_takes_back_the_one_that_it_names() -> None:
+    log = [
+        _change(1, {"a": 1}, {"a": 0}, key=()),
+        _change(2, {"a": 2}, {"a": 0}, key=()),
+        _change(3, {"a": 3}, {"a": 0}, key=()),
+        _change(4, {"a": 0}, {"a": 1}, key=()),
+        _change(5, {"a": 0}, {"a": 2}, key=()),
+    ]
+
+    assert _ids(threads(log, (), {4: [1, 2], 5: [1, 2]})) == [[1, 4], [2, 5], [3]]
+
+
+def test_without_a_key_a_new_row_is_not_a_deleted_one_that_looked_otherwise() -> None:
+    log = [_change(1, {"a": 1}, None, key=()), _change(2, None, {"a": 2}, key=()), _change(3, None, {"a": 1}, key=())]
+
+    assert _ids(threads(log)) == [[1, 3], [2]]
+
+
+def test_a_row_with_a_key_goes_on_with_its_story_over_a_change_that_was_missed() -> None:
+    missed_update = [
+        _change(1, {"id": 1, "a": 1}, {"id": 1, "a": 2}, transaction="t"),
+        _change(2, {"id": 1, "a": 5}, {"id": 1, "a": 6}, transaction="t"),
+    ]
+    missed_delete = [_change(1, None, {"id": 1, "a": 1}), _change(2, None, {"id": 1, "a": 2})]
+
+    assert _ids(threads(missed_update, ["id"])) == [[1, 2]]
+    assert _ids(threads(missed_delete, ["id"])) == [[1, 2]]
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), max_size=12))

@@ -89,6 +89,104 @@ def test_a_long_value_that_an_update_left_alone_is_written_once() -> None:
     assert codec.load_images(codec.dump(before), text) == (before, after)
 
 
+def test_a_value_is_repeated_where_it_is_long_and_the_same() -> None:
+    longest_short = "x" * (codec.SAME_OVER - 2)
+
+    assert not codec.is_repeated(longest_short, longest_short)
+    assert codec.is_repeated(longest_short + "x", longest_short + "x")
+    assert not codec.is_repeated("y" * codec.SAME_OVER, "x" * codec.SAME_OVER)
+    assert not codec.is_repeated("y", ["x"] * codec.SAME_OVER)
+
+
+def test_an_image_and_none_are_never_the_same() -> None:
+    assert not codec.same_image(None, {})
+    assert not codec.same_image({}, None)
+    assert codec.same_image(None, None)
+
+
+def test_text_that_is_not_valid_is_tagged_with_its_bytes() -> None:
+    broken = b"caf\xe9".decode("utf-8", "surrogateescape")
+    before = f'{{"a":"{broken}","b":"é","c":1}}'
+    after = f'{{"a":"{broken}","b":"{broken}","c":null}}'
+
+    assert codec.load_images(before, after) == (
+        {"a": {"$text": "636166e9"}, "b": "é", "c": 1},
+        {"a": {"$text": "636166e9"}, "b": {"$text": "636166e9"}, "c": None},
+    )
+    old = {"a": {"$text": "636166e9"}, "b": "é", "c": 1}
+    assert codec.load_images(before, '{"b":"é"}') == (old, {"b": "é"})
+    assert codec.load_images('{"b":"é"}', before) == ({"b": "é"}, old)
+    assert codec.load_images(before, None) == (old, None)
+    assert codec.load_images(before, '{"a":{"$same":true},"c":2}') == (old, {"a": {"$text": "636166e9"}, "c": 2})
+    assert codec.valid_row_id(broken) == '{"$text":"636166e9"}'
+    assert [codec.valid_row_id(text) for text in (None, "cafe", "café")] == [None, "cafe", "café"]
+
+
+def test_a_scaled_number_that_an_update_left_alone_is_read_as_the_plain_number() -> None:
+    before = codec.dump({"a": {"$float": f"1.5{codec.SCALE}2"}, "b": 1})
+
+    assert codec.load_images(before, '{"a":{"$same":true},"b":2}') == ({"a": 6.0, "b": 1}, {"a": 6.0, "b": 2})
+    assert codec.load_images(before, '{"a":0.5,"b":2}') == ({"a": 6.0, "b": 1}, {"a": 0.5, "b": 2})
+    assert codec.load_images(before, None) == ({"a": 6.0, "b": 1}, None)
+    assert codec.decode({"$float": "2.5"}) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "are_same"),
+    [
+        ([1, "a"], [1, "a"], True),
+        ([1], [1, 1], False),
+        ([1, 1], [1], False),
+        ([1], [1.0], False),
+        ([[1]], [[True]], False),
+        ({"a": [1]}, {"a": [1]}, True),
+        ({"a": [1]}, {"a": [1.0]}, False),
+        ({}, [], False),
+        ([], {}, False),
+        ([], None, False),
+        (1.5, "1.5", False),
+        (0.0, -0.0, False),
+        (True, True, True),
+        (True, False, False),
+        (None, None, True),
+    ],
+)
+def test_values_are_the_same_part_by_part(left: JsonValue, right: JsonValue, are_same: bool) -> None:
+    assert codec.same(left, right) is are_same
+    assert codec.same(right, left) is are_same
+
+
+def test_columns_differ_also_where_one_image_lacks_them() -> None:
+    left: Image = {"a": 1, "b": 2, "c": 3}
+    right: Image = {"b": 2, "c": 4, "d": 5}
+
+    assert sorted(codec.differing_columns(left, right)) == ["a", "c", "d"]
+
+
+def test_a_shortened_key_is_known_by_its_beginning() -> None:
+    words = (None, "a", codec.look_up_key("k" * 300))
+
+    assert [codec.is_shortened(word) for word in words] == [False, False, True]
+
+
+def test_a_number_that_json_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN is no JSON"):
+        codec.parse('{"a":NaN}')
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_are_named(value: float) -> None:
+    name = {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
+
+    assert codec.encode(value) == {"$float": name}
+
+
+def test_an_image_is_joined_from_values_in_the_databases_words() -> None:
+    join = codec.json_joiner(("a%", 'b"c', "d", "e"))
+
+    assert join(["[1]", '"x"', None, 2.5]) == '{"a%":[1],"b\\"c":"x","d":null,"e":2.5}'
+
+
 def test_text_that_looks_like_the_sign_for_sameness_stays_text() -> None:
     before: Image = {"body": "y"}
     after: Image = {"body": '{"$same": true}'}

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 
 import pytest
 
-from auditcli.fold import ABSENT, Absent
+from auditcli.fold import ABSENT, Absent, Value
 from auditcli.model import Image, JsonValue, RowKey, TableName
 from auditcli.plan import (
+    Bulk,
+    Cascade,
     CellStep,
     Conflict,
+    ConflictGroup,
     ConflictKind,
     Plan,
     PlanOptions,
+    Runs,
     Step,
     StepKind,
+    Steps,
     as_runs,
+    joined_runs,
+    shown,
 )
 from auditcli.planning.order import order_steps, step_levels
 from auditcli.planning.planner import RowPlan, TableRules, plan_row
@@ -469,6 +477,94 @@ NOW = datetime(2026, 3, 2, 9, 30, 15, 123456, tzinfo=UTC)
 )
 def test_stamps_get_now_in_their_own_form_and_counters_go_up(before: object, after: object) -> None:
     assert moved_on(before, NOW) == after  # type: ignore[arg-type]
+
+
+def test_a_step_knows_what_its_columns_hold_before_and_after() -> None:
+    insert, delete = _insert(TABLE, id=1, price=2.0), _delete(TABLE, id=1, price=2.0)
+    update = Step(StepKind.UPDATE, TABLE, None, {"id": 1}, (CellStep("price", 3.0, 2.0),))
+
+    def known(step: Step, column: str) -> tuple[object, object]:
+        return step.expected_value(column), step.target_value(column)
+
+    assert [known(insert, column) for column in ("id", "price", "name")] == [
+        (ABSENT, 1),
+        (ABSENT, 2.0),
+        (ABSENT, ABSENT),
+    ]
+    assert [known(delete, column) for column in ("id", "price", "name")] == [
+        (1, ABSENT),
+        (2.0, ABSENT),
+        (ABSENT, ABSENT),
+    ]
+    assert [known(update, column) for column in ("id", "price", "name")] == [(1, 1), (3.0, 2.0), (ABSENT, ABSENT)]
+
+
+def test_steps_that_are_read_when_asked_for_are_a_sequence() -> None:
+    single = [_insert(TABLE, id=key) for key in (1, 2)]
+    rows: dict[tuple[str, ...], list[Step]] = {
+        ("a",): [_insert(TABLE, id=3)],
+        ("b",): [_insert(TABLE, id=4), _insert(TABLE, id=5)],
+    }
+    bulks = [Bulk(TABLE, columns, len(found), (), True, found[0]) for columns, found in rows.items()]
+    all_of_them = [*single, *chain(*rows.values())]
+
+    steps = Steps(single, bulks, lambda bulk: iter(rows[bulk.columns]))
+
+    assert len(steps) == 5
+    assert list(steps) == all_of_them
+    assert [steps[place] for place in range(-5, 5)] == all_of_them * 2
+    assert list(steps[1:4]) == all_of_them[1:4]
+    with pytest.raises(IndexError, match="5"):
+        steps[5]
+
+
+@pytest.mark.parametrize(
+    ("parts", "joined"),
+    [
+        ([], ()),
+        ([((1, 2), (5, 6))], ((1, 2), (5, 6))),
+        ([((5, 6), (1, 3))], ((1, 3), (5, 6))),
+        ([((1, 4),), ((2, 3),)], ((1, 4),)),
+        ([((1, 2), (7, 8)), ((3, 4),), ((4, 5), (9, 9))], ((1, 5), (7, 9))),
+        ([((1, 1), (3, 3), (9, 9))], ((1, 1), (3, 3), (9, 9))),
+    ],
+)
+def test_runs_are_joined_where_they_meet(parts: list[Runs], joined: Runs) -> None:
+    assert joined_runs(*parts) == joined
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (ABSENT, "no row"),
+        (None, "None"),
+        (1.5, "1.5"),
+        ("it's\n", '"it\'s\\n"'),
+        ({"$hex": "00ff"}, "hex:00ff"),
+        ({"$a": 1, "b": "c"}, "a:1 b:c"),
+        ("x" * 58, "'" + "x" * 58 + "'"),
+        ("x" * 59, "'" + "x" * 56 + "..."),
+    ],
+)
+def test_a_value_in_a_message_is_short_and_on_one_line(value: Value, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_conflicts_without_a_row_count_each() -> None:
+    of_no_row = Conflict(ConflictKind.CHANGED, TABLE, None, None, "one")
+    of_a_row = replace(of_no_row, row=RowKey(TABLE, "1"))
+    conflicts = (of_no_row, of_no_row, of_a_row, replace(of_a_row, column="price"))
+    plan = Plan("undo", "sqlite://", (), conflicts)
+
+    assert [group.rows for group in plan.conflict_groups] == [3]
+
+
+def test_conflicts_and_cascades_are_told_in_a_line() -> None:
+    phrase = ConflictKind.CHANGED.phrase
+
+    assert str(ConflictGroup(ConflictKind.CHANGED, "svc-web", 1200)) == f"1,200 {phrase}, by svc-web"
+    assert str(ConflictGroup(ConflictKind.CHANGED, None, 3)) == f"3 {phrase}"
+    assert str(Cascade(TABLE, "item/1", "DELETE")) == "item/1: delete by the database"
 
 
 def _step(planned: RowPlan) -> Step:
