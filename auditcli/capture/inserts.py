@@ -201,8 +201,17 @@ def _result_tells_keys(
     if statement._multi_values or statement.select is not None or statement._inline:
         return False
     if len(parameters) > 1 or statement._return_defaults:
-        return bool(statement._return_defaults)
-    return len(columns) == 1 and (table.implicit_returning or columns[0].server_default is None)
+        known = assigned(statement, parameters[0])
+        is_told = all(column.name in known or _is_fetched(column, table) for column in columns)
+        return bool(statement._return_defaults) and table.implicit_returning and is_told
+    return len(columns) == 1 and _is_fetched(columns[0], table)
+
+
+def _is_fetched(key: sa.Column[Any], table: Table) -> bool:
+    """Whether SQLAlchemy learns the value that a key gets which no parameter gives."""
+    if key.server_default is not None:
+        return table.implicit_returning
+    return key.default is not None or key is table.autoincrement_column
 
 
 def _returned_locator(shape: TableShape, dialect: Dialect) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import CursorResult, Insert, Table
-from sqlalchemy.engine.cursor import _NO_RESULT_METADATA, FullyBufferedCursorFetchStrategy
+from sqlalchemy.engine.cursor import _NO_RESULT_METADATA, MD_LOOKUP_KEY, FullyBufferedCursorFetchStrategy
 
 from auditcli.capture.scene import Values
 from auditcli.capture.statements import are_stored_as_sent
@@ -51,11 +51,17 @@ def take_own(result: CursorResult[Any], width: int, *, is_asked: bool) -> list[V
     elif loading:
         result._rewind(rows)
     else:
-        asked = list(result.keys())[:-width]
         result._rewind([tuple(row)[:-width] for row in rows])
-        metadata: Any = result._metadata
-        metadata._keys = asked
+        _leave_out_last(result._metadata, width)
     return [tuple(row)[-width:] for row in rows]
+
+
+def _leave_out_last(metadata: Any, width: int) -> None:
+    """Have a result's description, which `_rewind` made anew, know nothing of its last columns."""
+    names, processors = list(metadata._keys), list(metadata._processors)
+    metadata._keys, metadata._processors = names[:-width], processors[:-width]
+    own = set(names[-width:])
+    metadata._keymap = {key: record for key, record in metadata._keymap.items() if record[MD_LOOKUP_KEY] not in own}
 
 
 def _hide_from_orm(compile_state: Any, *, is_asked: bool) -> bool:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import IntegrityError, InvalidRequestError
+from sqlalchemy.exc import IntegrityError, InvalidRequestError, SAWarning
 
 import auditcli
 from auditcli.errors import CaptureError, UnrecordableWrite
@@ -285,6 +285,30 @@ def test_a_key_that_the_database_makes_is_recorded(store: Store, implicit_return
         ("INSERT", "a"),
         ("INSERT", "b"),
         ("INSERT", "c"),
+    ]
+
+
+@pytest.mark.parametrize("implicit_returning", [True, False])
+def test_a_key_that_sqlalchemy_does_not_ask_for_is_recorded(store: Store, implicit_returning: bool) -> None:
+    table = Table(
+        "row",
+        MetaData(),
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("word", Text),
+        implicit_returning=implicit_returning,
+    )
+    store.create(table.metadata)
+    store.track(store.engine)
+
+    with store.engine.begin() as connection, pytest.warns(SAWarning, match="autoincrement"):  # noqa: PT031
+        connection.execute(insert(table).values(word="a"))
+        connection.execute(insert(table).return_defaults(), [{"word": "b"}, {"word": "c"}])
+        result = connection.execute(insert(table).returning(table.c.word), {"word": "d"})
+        pair = result.splice_horizontally(connection.execute(insert(table).returning(table.c.word), {"word": "e"}))
+        assert (list(pair.keys()), pair.all()) == (["word", "word"], [("d", "e")])
+
+    assert [(row, after and after["word"]) for _, row, _, after in store.records()] == [
+        (f"row/{key}", word) for key, word in enumerate("abcde", 1)
     ]
 
 

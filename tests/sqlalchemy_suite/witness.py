@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy import Connection
 
@@ -14,7 +15,8 @@ from auditcli.log.schema import read_shapes
 from auditcli.log.tables import LogTables
 from auditcli.rows import RowReader
 
-Rows = Counter[str]
+Rows: TypeAlias = dict[str, Counter[str]]
+"""How often each image stands in each table."""
 
 
 @dataclass
@@ -39,15 +41,20 @@ class Witness:
         """How what was recorded differs from what became of the rows, if it does."""
         if self.is_blind:
             return None
-        folded = Counter(self.before)
+        folded = {table: Counter(rows) for table, rows in self.before.items()}
         for change in _reader(self.connection, self.log).changes(window=Window(self.last_id, None)):
+            rows = folded.setdefault(str(change.table), Counter())
             if change.before is not None:
-                folded[f"{change.table} {codec.dump(change.before)}"] -= 1
+                rows[codec.dump(change.before)] -= 1
             if change.after is not None:
-                folded[f"{change.table} {codec.dump(change.after)}"] += 1
-        now = _rows(self.connection, self.log)
-        missing, unfounded = now - folded, folded - now
-        return f"recorded: {dict(unfounded)}, in truth: {dict(missing)}" if missing or unfounded else None
+                rows[codec.dump(change.after)] += 1
+        # A table that was dropped meanwhile took its rows along.
+        wrong = [
+            f"{table}: recorded {dict(folded[table] - rows)}, in truth {dict(rows - folded[table])}"
+            for table, rows in _rows(self.connection, self.log).items()
+            if +folded.setdefault(table, Counter()) != rows
+        ]
+        return "; ".join(wrong) or None
 
 
 def _reader(connection: Connection, log: LogTables) -> LogReader:
@@ -58,7 +65,8 @@ def _rows(connection: Connection, log: LogTables) -> Rows:
     dialect = dialect_named(connection.dialect.name)
     reader = RowReader(connection, dialect)
     shapes = read_shapes(connection, dialect).tables
-    own = {name: shape for name, shape in shapes.items() if name not in log.table_names}
-    return Counter(
-        f"{name} {codec.dump(row.image)}" for name, shape in own.items() for row in reader.page(shape, None, 10**6)
-    )
+    return {
+        str(name): Counter(codec.dump(row.image) for row in reader.page(shape, None, 10**6))
+        for name, shape in shapes.items()
+        if name not in log.table_names
+    }
