@@ -12,7 +12,7 @@ from sqlalchemy import ClauseElement, Connection, CursorResult, Insert, Table
 from sqlalchemy.sql.elements import BindParameter
 
 from auditcli.capture.collisions import OnConflict, noting_met_rows, on_conflict
-from auditcli.capture.returning import peeked, returns_key, take_own, with_own
+from auditcli.capture.returning import can_return, peeked, returns_key, take_own, with_own
 from auditcli.capture.scene import Values
 from auditcli.capture.statements import (
     Parameters,
@@ -54,10 +54,12 @@ class PreparedInsert:
     is_asked: bool = False
 
 
-def prepare(statement: Insert, shape: TableShape, parameters: Parameters, dialect: Dialect) -> PreparedInsert:
+def prepare(
+    connection: Connection, statement: Insert, shape: TableShape, parameters: Parameters, dialect: Dialect
+) -> PreparedInsert:
     """Decide how new rows are found; adds to the RETURNING clause where nothing else tells their keys.
 
-    Raises UnrecordableWrite where what the application returns stands in the way.
+    Raises UnrecordableWrite where there can be none, or what the application returns stands in the way.
     """
     table = target(statement)
     assert table is not None, "the caller asked for it before"
@@ -68,6 +70,12 @@ def prepare(statement: Insert, shape: TableShape, parameters: Parameters, dialec
         statement = noting_met_rows(statement, dialect.note_met_sql(shape), columns)
     source = _key_source(statement, table, columns, parameters, shape, dialect)
     is_asked = bool(statement._returning)
+    is_ours = source in (KeySource.OUR_RETURNING, KeySource.UPSERT_RETURNING)
+    if is_ours and not can_return(connection, len(parameters)):
+        raise UnrecordableWrite(
+            f"the keys of new rows of {shape.table} are not told: here INSERT can't return any, or not of many at once",
+            hint="give the keys in the statement, or install capture triggers",
+        )
     if source is KeySource.OUR_RETURNING:
         statement = with_own(statement, table, _returned_locator(shape, dialect))
     elif source is KeySource.UPSERT_RETURNING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import CursorResult, Insert, Table
+from sqlalchemy import Connection, CursorResult, Insert, Table
 from sqlalchemy.engine.cursor import _NO_RESULT_METADATA, MD_LOOKUP_KEY, FullyBufferedCursorFetchStrategy
 
 from auditcli.capture.scene import Values
@@ -32,6 +32,12 @@ def with_own(statement: Insert, table: Table, expressions: Sequence[str]) -> Ins
     return statement.return_defaults(
         *wanted, supplemental_cols=own, sort_by_parameter_order=statement._sort_by_parameter_order
     )
+
+
+def can_return(connection: Connection, rows: int) -> bool:
+    """Whether an INSERT with so many parameter sets can return something of each."""
+    dialect = connection.dialect
+    return dialect.insert_returning and (rows <= 1 or dialect.insert_executemany_returning)
 
 
 def take_own(result: CursorResult[Any], width: int, *, is_asked: bool) -> list[Values]:

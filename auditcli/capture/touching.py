@@ -101,7 +101,7 @@ class _Toucher:
         action = collisions.on_conflict(statement, self._shape)
         if action is not OnConflict.FAIL:
             self._read_colliding(statement, parameters, action)
-        prepared = inserts.prepare(statement, self._shape, parameters, self._dialect)
+        prepared = inserts.prepare(self._connection, statement, self._shape, parameters, self._dialect)
         if prepared.notes_met:
             self._recorder.forget_met()
         return Touch(self._unit, self._table, prepared.statement, insert=prepared)

@@ -288,6 +288,20 @@ def test_a_key_that_the_database_makes_is_recorded(store: Store, implicit_return
     ]
 
 
+@pytest.mark.parametrize("lacking", ["insert_returning", "insert_executemany_returning"])
+def test_new_rows_that_can_not_be_returned_are_refused_unless_their_keys_are_given(core: Store, lacking: str) -> None:
+    with core.engine.connect():
+        setattr(core.engine.dialect, lacking, False)
+
+    with core.engine.begin() as connection:
+        with pytest.raises(UnrecordableWrite, match="the keys of new rows of item are not told"):
+            connection.execute(insert(ITEM), [{"name": "a"}, {"name": "b"}])
+        connection.execute(insert(ITEM), [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
+        connection.execute(insert(ITEM).values(name="c"))
+
+    assert core.records() == [inserted(1, "a"), inserted(2, "b"), inserted(3, "c")]
+
+
 @pytest.mark.parametrize("implicit_returning", [True, False])
 def test_a_key_that_sqlalchemy_does_not_ask_for_is_recorded(store: Store, implicit_returning: bool) -> None:
     table = Table(
