@@ -160,14 +160,14 @@ class Tracker:
     def _touch(self, writing: Writing, statement: Dml, parameters: Parameters, schema_map: SchemaMap) -> Touch | None:
         """Read what the statement may change, if that matters to the log."""
         connection = writing.recorder.connection
+        own = emitted(statement)
         reason = untracked_reason()
         self._scene(writing)
         self._scenes.remember(connection)
         if reason is not None:
             scene = self._scene(writing)
-            self._leave_gap(writing, written_tables_of(scene, connection, emitted(statement), schema_map), reason)
+            self._leave_gap(writing, written_tables_of(scene, connection, own, schema_map), reason)
             return None
-        own = emitted(statement)
         table = recorded_target(self._scene(writing), connection, own, schema_map)
         if table is None:
             writing.recorder.hand_over()

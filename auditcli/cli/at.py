@@ -86,7 +86,7 @@ def _past(app: AppContext, reader: LogReader, word: str, tables: list[str] | Non
     from auditcli.present import caveat_texts
 
     position = app.position(word)
-    place = app.boundary(reader, word)
+    place = app.boundary(reader, position)
     wanted = None if not tables else _named(reader, tables)
     moment = position.moment if isinstance(position, AtTime) else None
     app.out.note(_point(app, reader, place))

@@ -122,11 +122,10 @@ class AppContext:
             self.out.note(f"log ids: after {chosen.window.since_id}, up to {chosen.window.until_id}")
         return chosen
 
-    def boundary(self, reader: LogReader, word: str) -> int:
-        """The log id that the position which a word names stands after."""
+    def boundary(self, reader: LogReader, position: Position | None) -> int:
+        """The log id that a position stands after; without one, all that is committed by now."""
         from auditcli.chosen import boundary
 
-        position = self.position(word)
         place = boundary(reader, position)
         self._warn_of_clock(reader, position, place)
         return place

@@ -66,7 +66,7 @@ def _set(app: AppContext, who: WhoOptions, name: str, at: str | None) -> None:
     check_reason(app.target, who)
     with app.database(writing=True) as database, database.log() as reader:
         app.out.note(f"target: {database.target.masked_url}")
-        change_id = reader.last_id() if at is None else app.boundary(reader, at)
+        change_id = app.boundary(reader, None if at is None else app.position(at))
         actor = actor_of(who)
         set_mark(reader.connection, reader.tables, name, change_id, now=utc_now(), actor=actor, reason=who.reason)
         reader.connection.commit()

@@ -50,7 +50,7 @@ def row(
 
     with app.log() as reader:
         key = find_row(reader, word)
-        place = None if at is None else app.boundary(reader, at)
+        place = None if at is None else app.boundary(reader, app.position(at))
         if depth is not None:
             _print_related(app, listing, reader, key, depth, place)
         elif place is not None:
@@ -80,7 +80,7 @@ def blame(
     with app.log() as reader:
         is_table = app.out.format(form.format) is Format.TABLE
         key = find_row(reader, word)
-        place = None if at is None else app.boundary(reader, at)
+        place = None if at is None else app.boundary(reader, app.position(at))
         if place is not None:
             state = row_state(reader, key, place)
             if state.image is None and state.since is None:

@@ -112,6 +112,9 @@ class Dialect(ABC):
     inserted_sql: ClassVar[str] = ""
     """Whether a row that an upsert returns is new."""
 
+    updates_joined_tables: ClassVar[bool] = False
+    """Whether an UPDATE may change rows of several tables."""
+
     writes_see_latest: ClassVar[bool] = False
     """Whether a write, and a read that locks, finds rows that the transaction's snapshot does not show.
 
@@ -388,9 +391,6 @@ class Dialect(ABC):
     def drop_capture_sql(self, log: LogNames, kind: str, name: str, table: TableName | None) -> str:
         """Drops one of the objects that `installed_capture_sql` lists."""
         return f"DROP {kind.upper()} IF EXISTS {self.quote(name)}"
-
-    updates_joined_tables: ClassVar[bool] = False
-    """Whether an UPDATE may change rows of several tables."""
 
     trigger_right: ClassVar[str] = "it takes the right to create triggers"
     """What a user has to have who installs triggers."""

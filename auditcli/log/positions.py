@@ -12,7 +12,7 @@ from auditcli.log.reader import ALL, LogReader, Window
 from auditcli.model import Change
 from auditcli.position import AtChange, AtLatest, AtMark, AtTime, AtTransaction, Position, describe
 
-__all__ = ["ALL", "Window", "latest", "resolve", "window", "within"]
+__all__ = ["ALL", "Window", "latest", "resolve", "set_back", "window", "within"]
 
 
 _SIDE_BY_SIDE = timedelta(minutes=1)

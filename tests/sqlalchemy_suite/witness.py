@@ -35,30 +35,25 @@ class Witness:
     @classmethod
     def of(cls, connection: Connection, log: LogTables) -> Witness:
         """Look at the rows, and where the log ends."""
-        return cls(connection, log, _rows(connection, log), _reader(connection, log).last_id())
+        return cls(connection, log, _rows(connection, log), LogReader(connection, log).last_id())
 
     def complaint(self) -> str | None:
         """How what was recorded differs from what became of the rows, if it does."""
         if self.is_blind:
             return None
         folded = {table: Counter(rows) for table, rows in self.before.items()}
-        for change in _reader(self.connection, self.log).changes(window=Window(self.last_id, None)):
+        for change in LogReader(self.connection, self.log).changes(window=Window(self.last_id, None)):
             rows = folded.setdefault(str(change.table), Counter())
             if change.before is not None:
                 rows[codec.dump(change.before)] -= 1
             if change.after is not None:
                 rows[codec.dump(change.after)] += 1
+        wrong = []
         # A table that was dropped meanwhile took its rows along.
-        wrong = [
-            f"{table}: recorded {dict(folded[table] - rows)}, in truth {dict(rows - folded[table])}"
-            for table, rows in _rows(self.connection, self.log).items()
-            if +folded.setdefault(table, Counter()) != rows
-        ]
+        for table, rows in _rows(self.connection, self.log).items():
+            rows.subtract(folded.get(table, Counter()))
+            wrong += [f"{table}: {image}, {count:+} in truth" for image, count in rows.items() if count]
         return "; ".join(wrong) or None
-
-
-def _reader(connection: Connection, log: LogTables) -> LogReader:
-    return LogReader(connection, log)
 
 
 def _rows(connection: Connection, log: LogTables) -> Rows:
