@@ -136,11 +136,12 @@ def _ask(witness: Witness | None, connection: Connection) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Iterator[None]:
-    """Fail a test whose changes are not recorded as what they were."""
-    _complaints.clear()
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Fail a test whose changes are not recorded as what they were; most end their transactions only here."""
     outcome = yield
-    assert not _complaints, _complaints
+    complaints = "; ".join(_complaints)
+    _complaints.clear()
+    assert not complaints, complaints
     return outcome
 
 
