@@ -208,10 +208,10 @@ def _result_tells_keys(
         return False
     if statement._multi_values or statement.select is not None or statement._inline:
         return False
-    if len(parameters) > 1 or statement._return_defaults:
+    fetches = bool(statement._return_defaults) and table.implicit_returning
+    if len(parameters) > 1 or fetches:
         known = assigned(statement, parameters[0])
-        is_told = all(column.name in known or _is_fetched(column, table) for column in columns)
-        return bool(statement._return_defaults) and table.implicit_returning and is_told
+        return fetches and all(column.name in known or _is_fetched(column, table) for column in columns)
     return len(columns) == 1 and _is_fetched(columns[0], table)
 
 

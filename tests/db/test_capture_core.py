@@ -303,6 +303,19 @@ def test_new_rows_that_can_not_be_returned_are_refused_unless_their_keys_are_giv
 
 
 @pytest.mark.parametrize("implicit_returning", [True, False])
+def test_a_row_whose_defaults_are_wanted_tells_its_key(store: Store, implicit_returning: bool) -> None:
+    columns = Column("id", Integer, primary_key=True), Column("word", Text, server_default="w")
+    table = Table("row", MetaData(), *columns, implicit_returning=implicit_returning)
+    store.create(table.metadata)
+    store.track(store.engine)
+
+    with store.engine.begin() as connection:
+        assert connection.execute(insert(table).return_defaults()).inserted_primary_key == (1,)
+
+    assert [row for _, row, _, _ in store.records()] == ["row/1"]
+
+
+@pytest.mark.parametrize("implicit_returning", [True, False])
 def test_a_key_that_sqlalchemy_does_not_ask_for_is_recorded(store: Store, implicit_returning: bool) -> None:
     table = Table(
         "row",
